@@ -28,6 +28,7 @@ from foldmap.metrics.detection import DetectionScore
 from foldmap.street.changes.detect import FALSE_A_KM, ChangeSettings
 from foldmap.street.changes.edits import EDITS, edit
 from foldmap.street.changes.survey import gather
+from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
@@ -82,7 +83,8 @@ class Changing:
             if method != OURS:
                 yield information(n, f"{method}: F1", score.f1)
         yield information(n, "windows", sum(asked.values()))
-        yield from self._drives(board, used.model)
+        yield from self._drives(board, used.model, "drives")
+        yield from self._drives(board, default_model(update=True), "the shipped model, drives")
         over = self._runs(board, used.model)
         yield information(n, f"up to {self.frames} windows in a row: F1", over.f1)
         yield information(n, f"up to {self.frames} windows in a row: precision", over.precision)
@@ -104,23 +106,25 @@ class Changing:
         }
         return part.windows, found, asked
 
-    def _drives(self, board: StreetBoard, model: FieldEmbedding) -> Iterator[Line]:
-        """Changes told over drives, from a confidence that the other held-out tiles' unchanged lanes set."""
+    def _drives(self, board: StreetBoard, model: FieldEmbedding, what: str) -> Iterator[Line]:
+        """Changes told over drives, from the model's confidence, or one that the other tiles' unchanged lanes set."""
         data = board.split((board.calibration,), tuple(board.held_out))
         settings = UpdateSettings(drives=self.drives, seed=self.seed)
         made = {name: driven(data, name, model, settings) for name in board.held_out}
         total, km = DetectionScore(0, 0, 0), 0.0
         for name, drives in made.items():
-            least = least_change([drive for other in made if other != name for drive in made[other]])
+            least = model.least_change or least_change(
+                [drive for other in made if other != name for drive in made[other]]
+            )
             for drive in drives:
                 km += drive.km
                 if least is not None:  # else no confidence is enough, and nothing is told
-                    total = total + drive.score(ChangeSettings(least=least))
+                    total = total + drive.score(ChangeSettings(least=drive.least(least)))
                 elif drive.edit is not None:
                     total = total + DetectionScore(0, 0, 1)
-        yield at_most(self.number, "drives: false changes a km", total.false_positives / km, FALSE_A_KM)
-        yield at_least(self.number, "drives: F1", total.f1, self.least_f1)
-        yield information(self.number, "drives: recall", total.recall)
+        yield at_most(self.number, f"{what}: false changes a km", total.false_positives / km, FALSE_A_KM)
+        yield at_least(self.number, f"{what}: F1", total.f1, self.least_f1)
+        yield information(self.number, f"{what}: recall", total.recall)
 
     def _runs(self, board: StreetBoard, model: FieldEmbedding) -> DetectionScore:
         """Means of the score over windows in a row; a tile's threshold comes from the other tiles."""

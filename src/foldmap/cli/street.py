@@ -149,7 +149,8 @@ def update(
     output: Changes,
     apply: Apply = False,
     min_confidence: Annotated[
-        float | None, typer.Option(help="Least confidence of a change, 0 to 1; the model's own if left out, or 0.35.")
+        float | None,
+        typer.Option(help="Least confidence of a change, 0 to 1; 0.35 if left out, more where the model doubts."),
     ] = None,
     poses: Poses = None,
     region: Region = None,
@@ -162,9 +163,10 @@ def update(
 ) -> None:
     """Compare what was seen with the map there: lanes added, removed, moved, each with a confidence.
 
-    The evidence of all windows is laid together, so more of them see more surely. A model that foldmap train street
-    --update trained with --hold-out knows from which confidence on at most 0.2 changes a km are false. Without --apply
-    the map stays as it is; with it the tiles that changed are written in one transaction, embeddings included.
+    The evidence of all windows is laid together, so more of them see more surely. Where the model doubts lanes that are
+    most likely there, changes count from the confidence on that told at most 0.2 false ones a km of unchanged lanes:
+    foldmap train street --update --hold-out sets it. Without --apply the map stays as it is; with it the tiles that
+    changed are written in one transaction, embeddings included.
     """
     from foldmap.api.street_changes import find_updates
 

@@ -66,7 +66,7 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     last = run_to_end(
         trainer, folder, begin, {"loss": "loss [nat a cell]"}, lambda: recorded(model().payload(), places)
     )
-    shown = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
+    shown: dict[str, Any] = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
     if data.held_out and not run.update:
         shown |= held_out_recall(model(), data, begin("Measuring"))
     elif data.held_out:

@@ -18,7 +18,7 @@ from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
 from foldmap.metrics.street_chamfer import chamfer_m
 from foldmap.metrics.street_sampled import empty_m, sampled
-from foldmap.street.changes.detect import LEAST, Change, ChangeSettings, find_changes, quiet_least
+from foldmap.street.changes.detect import LEAST, READ, Change, ChangeSettings, doubt, find_changes, quiet_least
 from foldmap.street.changes.edits import EDITS, Edit, edit
 from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.field.lane_field import FieldSpec, draw_all
@@ -131,9 +131,9 @@ def measure_updates(
     windows, by_kind, thresholds = _told_apart(names, made, scores)
     told = stage(f"{data.label}: changes, drives")
     total, hits, km = None, dict.fromkeys(EDITS, (0, 0)), 0.0
-    changes = settings.changes or ChangeSettings(least=model.least_change or LEAST)
     for done, name in enumerate(names):
         for drive in driven(data, name, model, settings):
+            changes = settings.changes or ChangeSettings(least=drive.least(model.least_change))
             score, kind, km = drive.score(changes), drive.kind, km + drive.km
             total = score if total is None else total + score
             if kind != SAME:
@@ -265,13 +265,19 @@ class Driven:
         xy = np.array([(pose.x_m, pose.y_m) for pose in self.poses])
         return float(np.hypot(*np.diff(xy, axis=0).T).sum()) / 1000
 
+    def least(self, doubting: float | None) -> float:
+        """Confidence from which changes count: the model's own where it doubts lanes, as `foldmap street update`."""
+        if doubting is None:
+            return LEAST
+        return LEAST if doubt(self.old, self.poses, self.evidence, self.field) <= READ else doubting
+
     def score(self, changes: ChangeSettings) -> DetectionScore:
         """The changes that are told, against the edit."""
         return match_changes(find_changes(self.old, self.poses, self.evidence, self.field, changes), self.edit)
 
 
 def least_change(drives: Sequence[Driven]) -> float | None:
-    """Confidence from which drives past unchanged lanes tell few changes (`quiet_least`)."""
+    """Confidence from which drives past unchanged lanes tell few changes (`quiet_least`), where lanes are doubted."""
     quiet = [drive for drive in drives if drive.edit is None]
 
     def false(least: float) -> int:
