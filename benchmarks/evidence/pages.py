@@ -1,6 +1,9 @@
-"""Documents' tables made from results files, and how many figures stand in documents without one.
+"""Documents' tables and figures made from results files, and how many figures stand in documents without one.
 
-A table stands between ``<!-- evidence: NAME [table=TABLE] -->`` and ``<!-- end of evidence -->``; NAME is a run's.
+A table stands between ``<!-- evidence: NAME [table=TABLE] -->`` and ``<!-- end of evidence -->``; NAME is a run's. One
+figure stands in a sentence after ``<!-- NAME: LINE | FORMAT -->`` up to ``<!-- . -->``: LINE is the scoreboard's, or a
+method of a paper's table with ``/ KEY`` of its details; FORMAT is Python's, as ``{:.1f} cm``. What is asked, and how,
+stands between ``<!-- protocol -->`` and ``<!-- end of protocol -->``: nothing in there was measured.
 """
 
 from __future__ import annotations
@@ -13,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.results import RESULTS, Results, read_results
+from benchmarks.evidence.runs import all_runs
 from benchmarks.evidence.seals import ROOT
 from benchmarks.lines import number
 from foldmap.errors import ConfigError
 
-PAGES = ("README.md", *(f"docs/{name}.md" for name in (
-    "benchmarks", "coders", "commands", "findings", "methods", "service", "street-codes", "visual-codes",
-)))  # fmt: skip
-"""Pages that tell measured figures."""
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("benchmarks", "findings", "scale")))
+"""Pages that tell measured figures. The others define: their figures are parameters, sizes of formats and limits."""
+UNMEASURED = "Without a results file yet: `make evidence ONLY={}`."
 TYPED = Path(__file__).with_name("typed.json")
 """Page -> figures in it that no results file stands behind; `make evidence` lowers these, and never raises one."""
 
 _BLOCK = re.compile(r"(<!-- evidence: (\S+?)(?: table=(\S+))? -->\n)(.*?)(<!-- end of evidence -->)", re.DOTALL)
+_ONE = re.compile(r"(<!-- ([\w-]+): ([^|<]+?)(?: / (\w+))? \| ([^|<]+?) -->)(.*?)(<!-- \. -->)")
+_ASKED = re.compile(r"<!-- protocol -->.*?<!-- end of protocol -->|^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _FIGURE = re.compile(r"(?<![<>]= )(?<![\w.])\d[\d.,]*\s?(%|[mkcnu]?m2?|m?s|Hz|[kKMG]?i?B|bit/m2|degrees?|°)(?!\w)")
 _COLUMNS = {
     "method": "map",
@@ -37,24 +42,57 @@ _COLUMNS = {
     "median": "median, cm or % of the radius",
     "plain_within_1_pct": "one pass: tight, %",
     "plain_within_2_pct": "one pass: (2, 2), %",
+    "cell": "median / degrees / widest, %",
+    "plain": "one pass: the same",
 }
 
 
 def filled(text: str, folder: Path = RESULTS) -> str:
-    """A page with every marked table made anew from the results files.
+    """A page with every marked table and figure made anew from the results files.
+
+    A table whose run has no results file says so, with the command.
 
     Raises:
-        ConfigError: a mark names a run without a results file, or a table that it does not hold.
+        ConfigError: a mark names no run, a table or a line that the run does not hold, or is a figure without results.
     """
+    known = {run.name for run in all_runs()}
 
-    def made(found: re.Match[str]) -> str:
-        begin, name, table, _, end = found.groups()
-        results = read_results(name, folder)
+    def found(name: str) -> Results | None:
+        if name not in known:
+            raise ConfigError(f"there is no run {name}", "see python -m benchmarks.evidence --list")
+        return read_results(name, folder)
+
+    def made(mark: re.Match[str]) -> str:
+        begin, name, table, _, end = mark.groups()
+        results = found(name)
+        lines = [UNMEASURED.format(name)] if results is None else table_of(results, table)
+        return begin + "\n".join(lines) + "\n" + end
+
+    def told(mark: re.Match[str]) -> str:
+        begin, name, line, key, form, _, end = mark.groups()
+        results = found(name)
         if results is None:
             raise ConfigError(f"there is no results file of {name}", f"run make evidence ONLY={name}")
-        return begin + "\n".join(table_of(results, table)) + "\n" + end
+        return begin + form.format(figure_of(results, line, key)) + end
 
-    return _BLOCK.sub(made, text)
+    return _ONE.sub(told, _BLOCK.sub(made, text))
+
+
+def figure_of(results: Results, name: str, key: str | None = None) -> float:
+    """One line's figure, or one of the details of a method in a paper's table; the mean of the seeds.
+
+    Raises:
+        ConfigError: the results hold no such line, or no such number.
+    """
+    found = []
+    for one in results.seeds.values():
+        for line in one.figures:
+            value = line["detail"].get(key) if key else line["measured"]
+            if name == (line["detail"].get("method") if key else line["name"]) and value is not None:
+                found.append(float(value))
+    if len(found) != len(results.seeds):
+        raise ConfigError(f"the results of {results.name} hold no {name!r} {key or ''}", "name one that they hold")
+    return statistics.fmean(found)
 
 
 def table_of(results: Results, table: str | None = None) -> list[str]:
@@ -120,8 +158,11 @@ def _told(results: Results) -> str:
 
 
 def typed_figures(text: str) -> int:
-    """Numbers with a unit outside the marked tables; targets, which follow <= or >=, are none."""
-    return len(_FIGURE.findall(_BLOCK.sub("", text)))
+    """Numbers with a unit outside marked tables, figures and protocols, and outside of code.
+
+    Targets, which follow <= or >=, are none.
+    """
+    return len(_FIGURE.findall(_ASKED.sub("", _ONE.sub("", _BLOCK.sub("", text)))))
 
 
 def count_typed() -> dict[str, int]:

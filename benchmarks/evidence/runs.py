@@ -16,6 +16,13 @@ READS = {
 """What each layer's rows read, below the folder of recordings."""
 ALSO = {"house": ("src", "tests", "README.md")}
 """Parts of the repository that rows look at without importing them."""
+PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
+MORE: dict[str, tuple[str, ...]] = {
+    **{f"trust-{row}": PHOTOS for row in ("photos", "right-photos", "changed-photos", "focal", "sigma", "level")},
+    "trust-sweeps": ("--queries", "5"),
+    "lidar-refusing": ("--every", "3"),
+}
+"""What runs are asked besides: rows that would take a day ask less."""
 SEEDS: dict[str, int] = {}
 """Runs that are repeated with seeds 0, 1 and so on."""
 
@@ -31,7 +38,7 @@ class Run:
         reads: folders below that of the recordings.
         also: parts of the repository that it depends on besides.
         seeds: how many.
-        seeded: whether the row has a seed at all.
+        more: options of the scoreboard besides.
     """
 
     name: str
@@ -41,10 +48,12 @@ class Run:
     reads: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     seeds: int = 1
+    more: tuple[str, ...] = ()
 
     def options(self, seed: str) -> list[str]:
         """Of the scoreboard."""
-        return ["--layer", self.layer, "--only", self.row, *(["--seed", seed] if self.seeds > 1 else [])]
+        asked = ["--layer", self.layer, "--only", self.row, *self.more]
+        return [*asked, *(["--seed", seed] if self.seeds > 1 else [])]
 
     @property
     def command(self) -> str:
@@ -59,7 +68,8 @@ def all_runs() -> list[Run]:
 
 def _run(layer: str, row: Row) -> Run:
     name = f"{layer}-{row.name}"
-    return Run(name, layer, row.name, type(row).__module__, READS[layer], ALSO.get(layer, ()), SEEDS.get(name, 1))
+    reads, also, seeds, more = READS[layer], ALSO.get(layer, ()), SEEDS.get(name, 1), MORE.get(name, ())
+    return Run(name, layer, row.name, type(row).__module__, reads, also, seeds, more)
 
 
 def chosen_runs(words: Sequence[str]) -> list[Run]:

@@ -10,15 +10,25 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.lines import Line, at_least, information
+from benchmarks.lines import Line, at_least, at_most, information
 from benchmarks.street.data import StreetBoard, street
 from foldmap.bench.street.data import StreetBenchData
 from foldmap.bench.street.drives import StreetDrive
-from foldmap.bench.street.updates import SAME, UpdateSettings, best_threshold, edited_windows, measure_updates
+from foldmap.bench.street.updates import (
+    SAME,
+    UpdateSettings,
+    best_threshold,
+    driven,
+    edited_windows,
+    least_change,
+    measure_updates,
+)
 from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
+from foldmap.street.changes.detect import FALSE_A_KM, ChangeSettings
 from foldmap.street.changes.edits import EDITS, edit
 from foldmap.street.changes.survey import gather
+from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
@@ -41,6 +51,7 @@ class Changing:
     Attributes:
         windows: a tile.
         runs: of consecutive windows, a tile.
+        drives: a tile, every second past a map with an edit.
         frames: windows of a run at most: those that see the edit count.
         least_f1: target, of single windows.
         seed: of everything drawn.
@@ -51,6 +62,7 @@ class Changing:
     title: ClassVar[str] = "update detection on edited maps"
     windows: int = 200
     runs: int = 50
+    drives: int = 100
     frames: int = 5
     least_f1: float = 0.8
     seed: int = 0
@@ -71,6 +83,8 @@ class Changing:
             if method != OURS:
                 yield information(n, f"{method}: F1", score.f1)
         yield information(n, "windows", sum(asked.values()))
+        yield from self._drives(board, used.model, "drives")
+        yield from self._drives(board, default_model(update=True), "the shipped model, drives")
         over = self._runs(board, used.model)
         yield information(n, f"up to {self.frames} windows in a row: F1", over.f1)
         yield information(n, f"up to {self.frames} windows in a row: precision", over.precision)
@@ -91,6 +105,26 @@ class Changing:
             for method in part.windows
         }
         return part.windows, found, asked
+
+    def _drives(self, board: StreetBoard, model: FieldEmbedding, what: str) -> Iterator[Line]:
+        """Changes told over drives, from the model's confidence, or one that the other tiles' unchanged lanes set."""
+        data = board.split((board.calibration,), tuple(board.held_out))
+        settings = UpdateSettings(drives=self.drives, seed=self.seed)
+        made = {name: driven(data, name, model, settings) for name in board.held_out}
+        total, km = DetectionScore(0, 0, 0), 0.0
+        for name, drives in made.items():
+            least = model.least_change or least_change(
+                [drive for other in made if other != name for drive in made[other]]
+            )
+            for drive in drives:
+                km += drive.km
+                if least is not None:  # else no confidence is enough, and nothing is told
+                    total = total + drive.score(ChangeSettings(least=drive.least(least)))
+                elif drive.edit is not None:
+                    total = total + DetectionScore(0, 0, 1)
+        yield at_most(self.number, f"{what}: false changes a km", total.false_positives / km, FALSE_A_KM)
+        yield at_least(self.number, f"{what}: F1", total.f1, self.least_f1)
+        yield information(self.number, f"{what}: recall", total.recall)
 
     def _runs(self, board: StreetBoard, model: FieldEmbedding) -> DetectionScore:
         """Means of the score over windows in a row; a tile's threshold comes from the other tiles."""

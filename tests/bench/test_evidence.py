@@ -67,10 +67,35 @@ def test_a_changed_figure_changes_the_page(tmp_path: Path) -> None:
     results("house-lines", 94.0, 98.0).write(tmp_path)
     assert "| answered | 96 ± 2 % |" in pages.filled(first, tmp_path)
     assert pages.typed_figures(first) == 2  # the target and the bare number are none
-    with pytest.raises(ConfigError, match="no results file of house-gone"):
+    with pytest.raises(ConfigError, match="no run house-gone"):
         pages.filled(page.replace("house-lines", "house-gone"), tmp_path)
+    assert "Without a results file yet: `make evidence ONLY=house-import`." in pages.filled(
+        page.replace("house-lines", "house-import"), tmp_path
+    )
     with pytest.raises(ConfigError, match="no table 'table9'"):
         pages.filled(page.replace("house-lines", "house-lines table=table9"), tmp_path)
+
+
+def test_a_figure_in_a_sentence_is_taken_from_the_results(tmp_path: Path) -> None:
+    page = "It takes <!-- house-lines: answered | {:.1f} % -->9 %<!-- . --> and 4 cm.\n"
+    results("house-lines", 94.0, 98.0).write(tmp_path)
+    filled = pages.filled(page, tmp_path)
+    assert filled == page.replace("9 %<", "96.0 %<")
+    assert pages.filled(filled, tmp_path) == filled
+    assert pages.typed_figures(filled) == 1
+    for wrong, said in (("house-lines: other |", "hold no 'other'"), ("house-import: answered |", "no results file")):
+        with pytest.raises(ConfigError, match=said):
+            pages.filled(page.replace("house-lines: answered |", wrong), tmp_path)
+    kept = results()
+    detail = {"table": "table1", "method": "pq4", "median": 0.25}
+    kept.seeds["0"].figures.append({**FIGURES[1], "name": "x: pq4", "detail": detail})
+    assert pages.figure_of(kept, "pq4", "median") == 0.25
+
+
+def test_what_is_asked_and_code_are_no_measured_figures() -> None:
+    asked = "<!-- protocol -->\nWithin 5 cm.\n<!-- end of protocol -->\n```sh\nfold --budget 1MB\n```\nOf `30 kB`.\n"
+    assert pages.typed_figures(asked) == 0
+    assert pages.typed_figures(asked + "It errs by 5 cm in 30 kB.\n") == 2
 
 
 def test_code_is_what_a_module_reaches_without_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

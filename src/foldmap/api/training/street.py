@@ -8,8 +8,16 @@ from typing import Any, TypeVar
 
 from foldmap.api.results import Begin, silent
 from foldmap.api.training.runs import MODEL, run_to_end
-from foldmap.api.training.street_data import StreetData, StreetRun, field_examples, held_out_recall, prepared_pairs
+from foldmap.api.training.street_data import (
+    StreetData,
+    StreetRun,
+    field_examples,
+    held_out_least_change,
+    held_out_recall,
+    prepared_pairs,
+)
 from foldmap.api.training.trained_places import known_places
+from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError
 from foldmap.street.defaults import weights_folder
 from foldmap.street.field.lane_field import FieldSpec
@@ -58,9 +66,13 @@ def _field(data: StreetData, folder: Path, run: StreetRun, begin: Begin) -> dict
     last = run_to_end(
         trainer, folder, begin, {"loss": "loss [nat a cell]"}, lambda: recorded(model().payload(), places)
     )
-    shown = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
+    shown: dict[str, Any] = {"steps": settings.steps, "windows": len(examples), "loss": round(last.loss, 6)}
     if data.held_out and not run.update:
         shown |= held_out_recall(model(), data, begin("Measuring"))
+    elif data.held_out:
+        least, driven_km = held_out_least_change(model(), data, begin("Driving past unchanged lanes"))
+        write_whole(folder / MODEL, recorded(replace(model(), least_change=least).payload(), places))
+        shown |= {"unchanged_km": round(driven_km, 3), "min_confidence": least}
     return shown
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from foldmap.api.results import Begin
 from foldmap.api.training.trained_places import map_places
+from foldmap.bench.street.data import TileData
+from foldmap.bench.street.split import Split
+from foldmap.bench.street.updates import Driven, UpdateSettings, driven, least_change
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.ortho import read_ground_tile
@@ -34,6 +37,7 @@ PRESETS = ("tiny", "small", "paper")
 _TOWN_M, _TINY_TOWN_M = 512.0, 256.0
 _TINY_FRAMES = 200
 _MOST_MEASURED = 100
+_UNCHANGED_DRIVES = 250  # of 40 m: two false changes in ten kilometres are few
 _NEAR_M = 5.0
 
 
@@ -226,6 +230,20 @@ def prepared_pairs(
 
     pairs = PreparedPairs.of(counted(), shape)
     return pairs.split(run.hold_out) if run.hold_out else (pairs, None)
+
+
+def held_out_least_change(
+    model: FieldEmbedding, data: StreetData, report: Callable[[int, int], None]
+) -> tuple[float | None, float]:
+    """Confidence from which a change counts, from drives past held-out maps that nobody edited; their kilometres."""
+    names = tuple(tile.map.name for tile in data.held_out)
+    seen = TileData(data.held_out, Split("place", names, names), data.ring, window=model.window)
+    wanted = UpdateSettings(drives=-(-_UNCHANGED_DRIVES // len(names)))
+    drives = list[Driven]()
+    for done, name in enumerate(names):
+        drives += driven(seen, name, model, wanted, edits=False)
+        report(done + 1, len(names))
+    return least_change(drives), sum(drive.km for drive in drives)
 
 
 def held_out_recall(

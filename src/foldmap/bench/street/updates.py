@@ -18,10 +18,10 @@ from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
 from foldmap.metrics.street_chamfer import chamfer_m
 from foldmap.metrics.street_sampled import empty_m, sampled
-from foldmap.street.changes.detect import Change, ChangeSettings, find_changes
+from foldmap.street.changes.detect import LEAST, READ, Change, ChangeSettings, doubt, find_changes, quiet_least
 from foldmap.street.changes.edits import EDITS, Edit, edit
-from foldmap.street.changes.survey import blob, gather
-from foldmap.street.field.lane_field import draw_all
+from foldmap.street.changes.survey import Evidence, blob, gather
+from foldmap.street.field.lane_field import FieldSpec, draw_all
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window, cut
@@ -42,14 +42,14 @@ class UpdateSettings:
     """What decides an update table apart from its data: windows and drives of a map, frames of a drive, metres between.
 
     Half of the windows are edited, each kind alike, and half of the drives have one edit. `changes` says when a change
-    is reported.
+    is reported; as the model says, where None.
     """
 
     windows: int = 150
     drives: int = 12
     frames: int = 6
     step_m: float = 8.0
-    changes: ChangeSettings = ChangeSettings()  # noqa: RUF009 - frozen
+    changes: ChangeSettings | None = None
     seed: int = 0
 
 
@@ -72,7 +72,8 @@ class Updates:
     """What was measured.
 
     By method: how windows were told apart, and the share of the edited ones that were reported by kind; thresholds by
-    method and map; over drives: edits found (None without drives), and found and there by kind; count of windows.
+    method and map; over drives: edits found (None without drives), and found and there by kind; count of windows, and
+    kilometres of the drives.
     """
 
     label: str
@@ -82,6 +83,7 @@ class Updates:
     drives: DetectionScore | None
     drives_by_kind: dict[str, tuple[int, int]]
     count: int
+    driven_km: float = 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a method, and one for drives."""
@@ -93,7 +95,9 @@ class Updates:
             hits = self.drives_by_kind
             kinds = _by_kind({kind: hit / there if there else float("nan") for kind, (hit, there) in hits.items()})
             count = sum(there for _, there in hits.values())
-            found.append({"method": "foldmap", "level": "drive", "count": count, **_flat(self.drives), **kinds})
+            false = self.drives.false_positives / self.driven_km
+            flat = {"false_changes_a_km": false, **_flat(self.drives)}
+            found.append({"method": "foldmap", "level": "drive", "count": count, **flat, **kinds})
         return found
 
 
@@ -126,15 +130,17 @@ def measure_updates(
         told(done + 1, len(names) + len(more))
     windows, by_kind, thresholds = _told_apart(names, made, scores)
     told = stage(f"{data.label}: changes, drives")
-    total, hits = None, dict.fromkeys(EDITS, (0, 0))
+    total, hits, km = None, dict.fromkeys(EDITS, (0, 0)), 0.0
     for done, name in enumerate(names):
-        for score, kind in _drives(data, name, model, settings):
+        for drive in driven(data, name, model, settings):
+            changes = settings.changes or ChangeSettings(least=drive.least(model.least_change))
+            score, kind, km = drive.score(changes), drive.kind, km + drive.km
             total = score if total is None else total + score
             if kind != SAME:
                 hits[kind] = hits[kind][0] + score.true_positives, hits[kind][1] + 1
         told(done + 1, len(names))
     count = sum(len(made[name].kinds) for name in names)
-    return Updates(data.label, windows, by_kind, thresholds, total, hits, count)
+    return Updates(data.label, windows, by_kind, thresholds, total, hits, count, km)
 
 
 def _told_apart(
@@ -242,17 +248,55 @@ def _scores(made: Windows, rivals: Rivals) -> dict[str, DoubleArray]:
     return {method: np.array(values) for method, values in found.items()}
 
 
-def _drives(
-    data: StreetBenchData, name: str, model: FieldEmbedding, settings: UpdateSettings
-) -> list[tuple[DetectionScore, str]]:
-    """Each drive's detections and the kind of its edit; every second drive has none."""
+@dataclass(frozen=True)
+class Driven:
+    """A drive past a map: the map, world_SE2_ego, what each window says, how fields are laid; the edit, of `kind`."""
+
+    old: LaneGraph
+    poses: list[SE2]
+    evidence: list[Evidence]
+    field: FieldSpec
+    edit: Edit | None
+    kind: str
+
+    @property
+    def km(self) -> float:
+        """Length of the drive."""
+        xy = np.array([(pose.x_m, pose.y_m) for pose in self.poses])
+        return float(np.hypot(*np.diff(xy, axis=0).T).sum()) / 1000
+
+    def least(self, doubting: float | None) -> float:
+        """Confidence from which changes count: the model's own where it doubts lanes, as `foldmap street update`."""
+        if doubting is None:
+            return LEAST
+        return LEAST if doubt(self.old, self.poses, self.evidence, self.field) <= READ else doubting
+
+    def score(self, changes: ChangeSettings) -> DetectionScore:
+        """The changes that are told, against the edit."""
+        return match_changes(find_changes(self.old, self.poses, self.evidence, self.field, changes), self.edit)
+
+
+def least_change(drives: Sequence[Driven]) -> float | None:
+    """Confidence from which drives past unchanged lanes tell few changes (`quiet_least`), where lanes are doubted."""
+    quiet = [drive for drive in drives if drive.edit is None]
+
+    def false(least: float) -> int:
+        return sum(drive.score(ChangeSettings(least=least)).false_positives for drive in quiet)
+
+    return quiet_least(false, sum(drive.km for drive in quiet))
+
+
+def driven(
+    data: StreetBenchData, name: str, model: FieldEmbedding, settings: UpdateSettings, *, edits: bool = True
+) -> list[Driven]:
+    """Drives past a map; with `edits` every second one's map has one."""
     rng = np.random.default_rng([settings.seed, 22])
     found = []
     drives = data.drives(name, settings.drives, settings.frames, settings.step_m, settings.seed + 2)
     for number, drive in enumerate(drives):
         poses, region = _region(data, name, drive)
         kind, done = SAME, None
-        if number % 2:
+        if edits and number % 2:
             kind = EDITS[(number // 2) % len(EDITS)]
             done = edit(region, kind, rng, _seen(poses, data.window))
             if done is None:
@@ -260,8 +304,7 @@ def _drives(
         old = resample(region if done is None else done[0], 1.0)
         seen = [pair.observation for some in batches(drive.frames) for pair in some]
         evidence = gather(model, seen, [cut(old, pose, model.window) for pose in poses])
-        changes = find_changes(old, poses, evidence, model.field, settings.changes)
-        found.append((match_changes(changes, None if done is None else done[1]), kind))
+        found.append(Driven(old, poses, evidence, model.field, None if done is None else done[1], kind))
     return found
 
 

@@ -4,7 +4,18 @@ from dataclasses import dataclass, replace
 
 from foldmap.errors import ConfigError
 
-CODECS = ("observations", "means", "raw", "pq", "layer", "transform", "budget", "simple-raw", "simple-pq")
+CODECS = (
+    "observations",
+    "means",
+    "raw",
+    "pq",
+    "layer",
+    "transform",
+    "budget",
+    "simple-raw",
+    "simple-pq",
+    "simple-binary",
+)
 ADAPTED = "adapted"
 """Recipe of a layer that was trained on other scenes and whose decoder is adapted to this one by LoRA."""
 SELECTIONS = ("all", "gamma", "cover", "spread", "longest", "random")
@@ -16,14 +27,14 @@ class MapSpec:
 
     # "observations" (every descriptor of every track, the paper's HLoc), "means" (of tracks, in memory, the paper's
     # HLoc-avg), "raw", "pq", "layer" (a trained one), "transform" (foldmap's), "budget" (foldmap chooses),
-    # "simple-raw", "simple-pq"
+    # "simple-raw", "simple-pq", "simple-binary" (bits of an autoencoder)
     codec: str
-    parts: int = 0  # M of "pq", "layer" and "simple-pq"
+    parts: int = 0  # M of "pq", "layer" and "simple-pq"; bytes of "simple-binary"
     recipe: str = ""  # of "layer", see `layers.RECIPES`; of "pq" an untrained kind of `foldmap.visual.codes.fit_codecs`
     select: str = "all"  # which points
     code_bytes: int = 0  # keep as many points as have codes of so many bytes together; 0 keeps all
     share: float = 0.0  # keep this share of the points; 0 says nothing
-    file_bytes: int = 0  # of "budget", "simple-raw" and "simple-pq": keep what fits a file of so many bytes
+    file_bytes: int = 0  # of "budget" and the simple ones: keep what fits a file of so many bytes
     images: bool = False  # keep images, visibility and retrieval in the file whatever its size
     symmetric: bool = False  # query descriptors go through codebooks and decoder too
 
@@ -41,6 +52,7 @@ class MapSpec:
             "transform": "foldmap",
             "budget": "foldmap",
             "simple-pq": f"simple-pq{self.parts}",
+            "simple-binary": f"simple-binary{self.parts}",
         }.get(self.codec, self.codec)
         if self.symmetric:
             base += "-symmetric"
@@ -135,6 +147,7 @@ def at_file_size(size: int) -> list[Line]:
     return [
         Line(f"simple, raw, {told(size)}", MapSpec("simple-raw", 0, "", "cover", file_bytes=size)),
         Line(f"simple, pq16, {told(size)}", MapSpec("simple-pq", 16, "", "cover", file_bytes=size)),
+        Line(f"binary autoencoder, 8 bytes, {told(size)}", MapSpec("simple-binary", 8, "", "cover", file_bytes=size)),
         Line(f"foldmap, file of {told(size)}", MapSpec("budget", file_bytes=size)),
     ]
 

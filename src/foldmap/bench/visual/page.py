@@ -18,7 +18,18 @@ from foldmap.report import accuracy_plot
 Rows = list[dict[str, Any]]
 
 PLOTTED = (
-    *("foldmap", "simple-raw", "simple-pq", "observations", "track-means", "raw", "raw+gamma", "pq", "pq+gamma"),
+    *(
+        "foldmap",
+        "simple-raw",
+        "simple-pq",
+        "simple-binary",
+        "observations",
+        "track-means",
+        "raw",
+        "raw+gamma",
+        "pq",
+        "pq+gamma",
+    ),
     *("dpqed", "dpqed+gamma", "dpqed+"),
 )
 """Families of the plots, in their order; the tables hold the rest."""
@@ -169,7 +180,7 @@ def family_of(name: str) -> str:
     """``pq4+gamma@30kB`` -> ``pq+gamma``; ``pq4-dpqed`` -> ``dpqed``; ``simple-pq16+cover@9kB`` -> ``simple-pq``."""
     base = name.split("@")[0]
     if base.startswith("simple"):
-        return "simple-pq" if "pq" in base else "simple-raw"
+        return next((family for family in ("simple-pq", "simple-binary") if base.startswith(family)), "simple-raw")
     codec, plus, select = base.partition("+")
     select = select.split("-")[0]
     head, dash, recipe = codec.partition("-")

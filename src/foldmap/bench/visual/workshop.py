@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.bench.visual.binary import BinaryCodec
 from foldmap.bench.visual.methods import ADAPTED, MapSpec
 from foldmap.bench.visual.plain import XYZ_BYTES, ObservationPoints, WholeMap, simple_map
 from foldmap.coding.pq import ProductQuantizer
@@ -190,6 +191,9 @@ class Workshop:
             return raw_for(self.means)
         if spec.codec == "transform":
             return min(transform_codecs(self.scene, self.means), key=lambda c: abs(_step(c) - DEFAULT_STEP))
+        if spec.codec == "simple-binary":
+            steps = self._epochs["track-means"] * max(1, len(self.means) // LayerSettings.batch)
+            return BinaryCodec.fit(self.data.mean_PD, spec.parts, steps=steps, seed=self._seed)
         if spec.codec in ("pq", "simple-pq"):
             return fit_codec(self.data, spec.parts, spec.recipe or "pq", seed=self._seed)
         if spec.recipe == ADAPTED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,13 @@ from foldmap.street.source import LaneGraph
 from foldmap.types import BoolArray, DoubleArray, IntArray
 
 _GAP = 3
+LEAST = 0.35
+"""Confidence from which a change counts where nobody knows what a model takes for a change in vain."""
+FALSE_A_KM = 0.2
+"""So many false changes a kilometre a map may bear from its updates."""
+_STEP = 0.05
+READ = 0.012
+"""A network that doubts the map's lanes no more than this (`doubt`) reads what it sees: there `LEAST` is enough."""
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
 
 
@@ -31,7 +38,7 @@ class ChangeSettings:
     joined to ends of others within `join_m`.
     """
 
-    least: float = 0.35
+    least: float = LEAST
     least_m: float = 6.0
     moved_m: float = 6.5
     join_m: float = 2.5
@@ -79,13 +86,44 @@ def find_changes(
     return sorted(_moved(removed, added, settings), key=lambda change: -change.confidence)
 
 
+def doubt(graph: LaneGraph, poses: Sequence[SE2], evidence: Sequence[Evidence], field: FieldSpec) -> float:
+    """How much of the map's lanes is said to be gone, 0 to 1, at the median of what the windows cover.
+
+    Most lanes of a map are there, so this tells of the network and its images, hardly of changes; 1 without lanes.
+    """
+    gone = lay_together([one.gone for one in evidence], poses, field)
+    middle, heading = _along(graph)
+    i, j = np.floor((middle - (gone.west_m, gone.south_m)) / gone.cell_m).astype(int).T
+    inside = (i >= 0) & (j >= 0) & (i < gone.windows.shape[0]) & (j < gone.windows.shape[1])
+    inside[inside] = gone.windows[i[inside], j[inside]] > 0
+    return float(np.median(gone.at(middle[inside, 0], middle[inside, 1], heading[inside]))) if inside.any() else 1.0
+
+
+def _along(graph: LaneGraph) -> tuple[DoubleArray, DoubleArray]:
+    """Middles of the edges, and their headings."""
+    ends = graph.vertices_m[graph.edges]
+    step = ends[:, 1] - ends[:, 0]
+    return ends.mean(1), np.arctan2(step[:, 1], step[:, 0])
+
+
+def quiet_least(false: Callable[[float], int], driven_km: float, a_km: float = FALSE_A_KM) -> float | None:
+    """Least confidence, from 0.35 in steps of 0.05, at which drives past unchanged lanes tell few changes.
+
+    `false` counts the changes that are told in them from a confidence on. None where even 0.95 tells more than
+    `a_km`, or where they are too short for a single false change to be few.
+    """
+    if driven_km * a_km < 1:
+        return None
+    grid = np.round(np.arange(LEAST, 1.0, _STEP), 2).tolist()
+    return next((least for least in grid if false(least) <= a_km * driven_km), None)
+
+
 def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:
     """Runs of a chain's edges along which the evidence holds on the mean."""
     if not len(graph.edges):
         return []
-    ends = graph.vertices_m[graph.edges]
-    middle, step = ends.mean(1), ends[:, 1] - ends[:, 0]
-    value = gone.at(middle[:, 0], middle[:, 1], np.arctan2(step[:, 1], step[:, 0]))
+    middle, heading = _along(graph)
+    value = gone.at(middle[:, 0], middle[:, 1], heading)
     length = graph.edge_lengths_m
     found = []
     for chain in chains(graph).runs():

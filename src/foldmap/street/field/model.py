@@ -37,13 +37,15 @@ class FieldEmbedding:
     """Embeds lane graphs and observations through the lane field (an `EmbeddingModel`).
 
     The graph side has nothing learned: `draw_all`, then `spectrum`. The image side predicts the field, averaged over 1,
-    2 or 4 quarter turns of the ground image, then takes the same spectrum.
+    2 or 4 quarter turns of the ground image, then takes the same spectrum. `least_change` is the confidence from which
+    a change counts, of a network with a map; None where that was not set on unchanged lanes.
     """
 
     network: FieldReader
     field: FieldSpec = FieldSpec()  # noqa: RUF009 - frozen
     frequencies: SpectrumSpec = SpectrumSpec(100, 2)  # noqa: RUF009 - frozen
     turns: int = 4
+    least_change: float | None = None
 
     def __post_init__(self) -> None:
         check_turns(self.field.headings, self.turns)
@@ -128,6 +130,8 @@ class FieldEmbedding:
             "frequencies": asdict(self.frequencies),
             "turns": self.turns,
         }
+        if self.least_change is not None:
+            info["least_change"] = self.least_change
         return model_to_bytes(self.network.packed(), info)
 
     @staticmethod
@@ -151,7 +155,10 @@ def _rebuilt(info: dict[str, Any], arrays: dict[str, AnyArray]) -> FieldEmbeddin
         from foldmap.street.field.network import FieldNetwork
 
         network = FieldNetwork.unpacked(shape, arrays, _CURE)
-    return FieldEmbedding(network, field, SpectrumSpec(**info["frequencies"]), int(info["turns"]))
+    least = info.get("least_change")
+    if least is not None and not 0 < least <= 1:
+        raise ModelError(f"the model counts changes from a confidence of {least}", _CURE)
+    return FieldEmbedding(network, field, SpectrumSpec(**info["frequencies"]), int(info["turns"]), least)
 
 
 def _ground_images(observations: Sequence[Observation], eye: BirdsEye) -> tuple[FloatArray, FloatArray]:
