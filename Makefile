@@ -61,7 +61,7 @@ $(STAMP): pyproject.toml constraints.txt
 # was trained in parts with these settings (marks-fine-4 by the command as it was in foldmap 0.8); weights/provenance.json
 # beside each model says how and where.
 WEIGHTS := out/weights
-LIDAR_WEIGHTS  := fine-16x-3 fine-16x-6 coarse-4x-4 marks-fine-4 marks-fine-5
+LIDAR_WEIGHTS  := fine-16x-3 fine-16x-6 coarse-4x-4 marks-fine-5 marks-fine-6
 STREET_WEIGHTS := street-field-1 street-update-1
 VISUAL_WEIGHTS := sift-1
 FINE    := --pairs $(WEIGHTS)/pairs-fine --pair-count 700 --preset small-16x
@@ -74,8 +74,8 @@ weights: $(STAMP)
 	$(VENV)/bin/foldmap train lidar $(COARSE) --rate 3.5 --matcher-steps 500 --steps 1700 -o $(WEIGHTS)/coarse-4x-first
 	$(VENV)/bin/foldmap train lidar $(COARSE) --rate 2.6 --matcher-steps 0 --steps 1500 --seed 1 --name coarse-4x-4 \
 	    --start $(WEIGHTS)/coarse-4x-first/model.safetensors -o $(WEIGHTS)/coarse-4x-4
-	$(VENV)/bin/foldmap train lidar $(MARKS) --marks 0.4 --name marks-fine-4 -o $(WEIGHTS)/marks-fine-4
 	$(VENV)/bin/foldmap train lidar $(MARKS) --marks 0.4 --bit-price 0.1 --name marks-fine-5 -o $(WEIGHTS)/marks-fine-5
+	$(VENV)/bin/foldmap train lidar $(MARKS) --marks 0.4 --bit-price 0.05 --told 0 --name marks-fine-6 -o $(WEIGHTS)/marks-fine-6
 	$(VENV)/bin/foldmap train street --town --steps 3000 -o $(WEIGHTS)/street-field-1
 	$(VENV)/bin/foldmap train street --town --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \
 	    -o $(WEIGHTS)/street-update-1

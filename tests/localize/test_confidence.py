@@ -15,7 +15,13 @@ from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar import search
 from foldmap.localize.lidar.blocks import block_scores, block_statistics, peaks_px
-from foldmap.localize.lidar.confidence import ConfidenceThresholds, MatchFeatures, calibrate, decide
+from foldmap.localize.lidar.confidence import (
+    ConfidenceThresholds,
+    MatchFeatures,
+    calibrate,
+    decide,
+    tells_the_place,
+)
 from foldmap.localize.lidar.search import WindowMatch, entropy_of, match_window
 
 RADIUS, ROWS, COLS = 14, 120, 150
@@ -163,6 +169,14 @@ def test_each_signal_warns_and_rejects_where_it_says(change: dict[str, float], s
     decided, reason = decide(replace(GOOD, **change), ConfidenceThresholds())
     assert decided is status
     assert (reason == "") == (status is Status.OK)
+
+
+def test_a_match_may_tell_the_place_and_not_where_along_it() -> None:
+    open_along = replace(GOOD, agreement=0.3, sigma_m=1.2, margin_sigma=0.5, score=0.06)
+    assert decide(open_along, ConfidenceThresholds())[0] is Status.AMBIGUOUS
+    assert tells_the_place(open_along, ConfidenceThresholds())
+    for change in ({"distinction": 1.9}, {"surprise": 1.4}, {"score": 0.04}, {"at_edge": True}):
+        assert not tells_the_place(replace(open_along, **change), ConfidenceThresholds())
 
 
 def test_thresholds_travel_with_a_model() -> None:

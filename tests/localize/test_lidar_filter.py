@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,6 +87,36 @@ def test_no_pose_before_lidar_confirms(world, other_world) -> None:
     estimate = running.step(other_world.look(START, 0.5, 3))
     assert estimate.status is Status.NO_MATCH
     assert running.step(world.look(START, 0.5, 5)).status is Status.OK
+
+
+def _unsure(localizer: LidarLocalizer, distinction: float) -> LidarLocalizer:
+    """Whose matches peak where they do, and are not sure of it."""
+    own = localizer.attempt_window
+
+    def attempt_window(*args, **kwargs):
+        found = own(*args, **kwargs)
+        features = replace(found.match.features, agreement=0.3, sigma_m=1.0, distinction=distinction)
+        estimate = replace(found.estimate, status=Status.DEGRADED)
+        match = replace(found.match, features=features, temperature=10 * found.match.temperature)
+        return replace(found, estimate=estimate, match=match)
+
+    localizer.attempt_window = attempt_window  # type: ignore[method-assign]
+    return localizer
+
+
+def test_one_match_that_is_only_of_this_place_confirms_and_counts_once_on_its_ground(world) -> None:
+    prior = START @ SE2(0.1, -0.1, 0.0)
+    plain = _unsure(LidarLocalizer.open(world), 1.0).start(prior, 0.2)
+    assert plain.step(world.look(START, 3.0, 1)).status is Status.AMBIGUOUS
+    running = _unsure(LidarLocalizer.open(world), 6.0).start(prior, 0.2)
+    first = running.step(world.look(START, 3.0, 1))
+    assert first.status is Status.DEGRADED
+    assert _apart_m(first.pose, START) < 0.05
+    held = first.diagnostics.sigma_m
+    assert held < 0.6 * plain.belief.mean_and_covariance()[1][0, 0] ** 0.5
+    standing = [running.step(world.look(START, 3.0, 2 + k)).diagnostics.sigma_m for k in range(4)]
+    assert min(standing) > 0.99 * held  # nothing new is seen from where it stands
+    assert running.step(world.look(START, 3.0, 9)).status is Status.DEGRADED
 
 
 def test_off_the_map_says_no_map_once_dead_reckoning_is_spent(world) -> None:

@@ -115,6 +115,19 @@ def test_nothing_wrong_is_ok(folded: MarksMap) -> None:
         localizer.localize(seen, SE2(math.nan, 0.0, 0.0), 1.5)
 
 
+def test_the_score_is_of_what_lies_on_known_map(folded: MarksMap) -> None:
+    """As sure of half a map as of the whole one, where the other half of the observation lies on nothing."""
+    half = painted_map(SEED, 1200)
+    half = replace(half, observed=half.observed & (np.arange(1200)[None] < 600))
+    seen = seen_from(SEED, SE2(0.0, 0.0, 0.0), 1200)
+    scores = []
+    for one in (folded, marks_in_memory(default_marks(RESOLUTION_M), half)[0]):
+        score = LidarLocalizer.open(one).localize(seen, SE2(0.2, 0.1, 0.0)).diagnostics.score
+        assert score is not None
+        scores.append(score)
+    assert scores[1] > 0.75 * scores[0]  # of all that is observed it would be 0.7 of that
+
+
 def test_a_map_without_marks_answers_nothing() -> None:
     plain = painted_map(SEED, 600)
     plain = replace(plain, intensity=np.full_like(plain.intensity, 0.4))

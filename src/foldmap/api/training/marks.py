@@ -18,7 +18,6 @@ from foldmap.training.places import recorded
 
 _MOST_PAIRS = 96
 _WRONG = 300
-_TOLD = 0.3  # of the recipe
 _QUOTA = 6.5  # cells that may pass the threshold of a neighbourhood, to each mark of the map
 
 
@@ -31,18 +30,22 @@ class MarksRun:
         price: contrast, in standard deviations of the ground, that a bit must bring.
         seed: of priors and wrong queries.
         name: of the model; marks-MARKS where empty.
+        told: contrast that it is worth to tell twice as much of the place as the marks around.
     """
 
     marks_m2: float = 0.4
     price: float = 0.1
     seed: int = 0
     name: str = ""
+    told: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 < self.marks_m2 <= 10:
             raise ConfigError(f"{self.marks_m2} marks a square metre", "give more than 0, at most 10")
         if not 0 <= self.price <= 10:
             raise ConfigError(f"a contrast of {self.price} a bit", "give 0, where bits are not weighed, to 10")
+        if not 0 <= self.told <= 10:
+            raise ConfigError(f"a contrast of {self.told} for what tells of the place", "give 0, for none, to 10")
 
 
 def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = silent) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = s
 
     A ConfigError where pairs are too few.
     """
-    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2, told=_TOLD, price=run.price)
+    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2, told=run.told, price=run.price)
     some = [pairs.training[index] for index in range(min(len(pairs.training), _MOST_PAIRS))]
     name = run.name or f"marks-{run.marks_m2:g}"
     bars: dict[str, Callable[[int, int], None]] = {}

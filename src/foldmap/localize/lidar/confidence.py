@@ -174,6 +174,21 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
     )
 
 
+def tells_the_place(features: MatchFeatures, thresholds: ConfidenceThresholds) -> bool:
+    """Whether a match is distinct enough for `ok`, of this place and of no street alike.
+
+    It may leave open where along the street, and be too faint for an answer of its own; a belief knows the rest.
+    """
+    open_ = replace(
+        thresholds,
+        warn_agreement=0.0, reject_agreement=0.0,
+        warn_margin_sigma=0.0, reject_margin_sigma=0.0,
+        warn_sigma_m=_ANYWHERE_M, reject_sigma_m=_ANYWHERE_M,
+        warn_score=thresholds.reject_score,
+    )  # fmt: skip
+    return decide(features, open_)[0] is Status.OK
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Thresholds, the share of right matches and the number of wrong ones that are `ok` on the data they were set on.
@@ -187,6 +202,7 @@ class Calibration:
     headroom: float
 
 
+_ANYWHERE_M = 1e6
 _LOST_PER_SIGNAL = 0.005
 _MOST_SIGMA_M = 0.5  # an answer that is known less well is not `ok`, whatever right matches had
 

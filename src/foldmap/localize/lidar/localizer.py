@@ -14,7 +14,13 @@ from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation
 from foldmap.localize.estimate import Estimate, Status, largest_sigma
 from foldmap.localize.lidar.attempt import SHARED_M, Attempt, LidarMatcher
-from foldmap.localize.lidar.confidence import ConfidenceThresholds, LidarDiagnostics, LidarEstimate, thresholds_of
+from foldmap.localize.lidar.confidence import (
+    ConfidenceThresholds,
+    LidarDiagnostics,
+    LidarEstimate,
+    tells_the_place,
+    thresholds_of,
+)
 from foldmap.localize.lidar.histogram import BeliefGrid
 from foldmap.localize.lidar.search import WindowMatch
 from foldmap.localize.lidar.view import DecodedMap
@@ -38,7 +44,8 @@ class LidarSettings:
         conflict_m: lidar that peaks farther than this (and than 3 sigma) from the belief does not confirm it.
         warn_sigma_m, lost_sigma_m: above, the estimate is `degraded`, or there is no pose.
         agreed_m: where no match is sure, such as along rails, matches that agree with the belief over so many metres
-            confirm it, and count as one witness; the estimate is `degraded` then.
+            confirm it, and count as one witness; the estimate is `degraded` then. One is enough that could only be of
+            this place, whatever it leaves open along the street.
         wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
         thresholds: of single matches; None for those that the map's model was calibrated to.
     """
@@ -108,6 +115,7 @@ class LidarFilter:
         self.localizer, self._settings = localizer, localizer.settings
         self._last_refusal, self._lidar_age_s = Status.NO_MATCH, math.inf
         self._agreed_m, self._by_agreement = 0.0, False
+        self._new_m = math.inf  # driven since a match on this ground was a whole witness
         self.belief = self._around(prior, sigma_m, sigma_heading_rad)
 
     def step(
@@ -201,15 +209,23 @@ class LidarFilter:
             size = s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
             return BeliefGrid.gaussian(pose, spread, *size)
         log_likelihood = _log_likelihood(belief, result.match, s.outlier_share)
-        self._agreed_m = self._agreed_m + driven_m if _agrees(belief, log_likelihood) else 0.0
-        # Several modes on the same ground are the same modes: only what is new of it is another witness.
-        belief = belief.updated(log_likelihood * (1.0 if status.has_pose else min(1.0, driven_m / s.agreed_m)))
+        agrees, told = (
+            _agrees(belief, log_likelihood),
+            tells_the_place(result.match.features, self.localizer.thresholds),
+        )
+        self._agreed_m = self._agreed_m + driven_m if agrees else 0.0
+        # What misleads on some ground does so again on the same ground: only what is new of it is another witness.
+        self._new_m += driven_m
+        share = 1.0 if status is Status.OK else min(1.0, (self._new_m if told else driven_m) / s.agreed_m)
+        if told:
+            self._new_m = 0.0
+        belief = belief.updated(log_likelihood * share)
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
             reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
             if math.hypot(mean.x_m - pose.x_m, mean.y_m - pose.y_m) <= reach:
                 self._lidar_age_s = 0.0
-        if self._agreed_m >= s.agreed_m and self._lidar_age_s > 0:
+        if ((told and agrees) or self._agreed_m >= s.agreed_m) and self._lidar_age_s > 0:
             self._by_agreement = self._by_agreement or self._lidar_age_s > s.wide_after_s
             self._lidar_age_s = 0.0
         return belief

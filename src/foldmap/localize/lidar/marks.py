@@ -115,7 +115,7 @@ class MarksMatcher:
         best = _refined(view, SE2(*shift_m, heading), part_N, parts)
         known, observed = self._known(observation, prior @ SE2(*shift_m, heading))
         overlap = Overlap(
-            score=_correlation(view, heading, shift_m, self.folded.cell_px),
+            score=_correlation(view, heading, shift_m, self.folded.cell_px, _share(known, observed)),
             heading_spread_rad=best.heading_spread_rad,
             observed_fraction=float((known & observed).mean()),
             known_fraction=float(known.mean()),
@@ -238,12 +238,22 @@ def _explained(view: _View, heading_rad: float, shift_m: tuple[float, float]) ->
     return float(((under > _BRIGHT).sum() + 0.5 * _FEW) / (len(under) + _FEW))
 
 
-def _correlation(view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int) -> float:
-    """Correlation coefficient of the contrast with the image that is 1 in the marks and 0 elsewhere, where observed."""
+def _share(known: BoolArray, observed: BoolArray) -> float:
+    """Share of what is observed that lies on known map."""
+    return float((known & observed).sum() / max(int(observed.sum()), 1))
+
+
+def _correlation(
+    view: _View, heading_rad: float, shift_m: tuple[float, float], cell_px: int, known_share: float
+) -> float:
+    """Correlation coefficient of the contrast with the image that is 1 in the marks and 0 elsewhere.
+
+    Of what is observed on known map, of which there is that share.
+    """
     seen = view.image[view.image != 0].astype(np.float64)
     under = values_at(view.image, *view.pixels(heading_rad, shift_m))
     under = under[under != 0].astype(np.float64)
     if len(seen) == 0 or len(under) == 0 or seen.std() == 0:
         return 0.0
-    share = min(len(under) * cell_px**2 / len(seen), 0.5)
+    share = min(len(under) * cell_px**2 / max(known_share * len(seen), 1.0), 0.5)
     return float((under.mean() - seen.mean()) / seen.std() * math.sqrt(share / (1 - share)))
