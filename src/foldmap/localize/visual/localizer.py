@@ -121,7 +121,7 @@ class VisualLocalizer:
         told = self._told(best, rival, replace(health, noise_px=max(noise, LEAST_NOISE_PX)))
         if isinstance(told, CameraEstimate):
             return told  # whatever its intrinsics
-        clear = self._search.is_clear(best, views, self.settings.evidence_enough[1])
+        clear = self._is_clear(best, rival, views)
         settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]), clear)
         return self._judge(replace(settled, focal_found=focal * settled.focal_found), best.support, told)
 
@@ -146,6 +146,15 @@ class VisualLocalizer:
                     f"image {query.name!r} has descriptors of {dimension} numbers, the map of {self._map.dimension}",
                     f"extract {self._map.feature} features",
                 )
+
+    def _is_clear(self, best: Hypothesis, rival: Hypothesis | None, views: Sequence[View]) -> bool:
+        """Whether no far focal length needs to be asked: with one, a part of the view fits a pose as well as it should.
+
+        It leaves the rest of the view unexplained, to a rival or by few cells that vote.
+        """
+        alone = rival is None or rival.support.explained < self.settings.rival * best.support.explained
+        voted = best.support.evidence >= self._evidence_asked()[1]
+        return alone and voted and self._search.is_clear(best, views, self.settings.evidence_enough[1])
 
     def _told(
         self, best: Hypothesis, rival: Hypothesis | None, health: CameraDiagnostics
