@@ -58,8 +58,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # Train all shipped weights again, from generated towns and pictures alone: about seven hours on two cores. What ships
-# was trained in parts with these settings (marks-fine-4 by the command as it was in foldmap 0.8); weights/provenance.json
-# beside each model says how and where.
+# was trained in parts with these settings; weights/provenance.json beside
+# each model says how and where.
 WEIGHTS := out/weights
 LIDAR_WEIGHTS  := fine-16x-3 fine-16x-6 coarse-4x-4 marks-fine-5 marks-fine-6
 STREET_WEIGHTS := street-field-1 street-update-1

@@ -128,6 +128,16 @@ def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
     assert calibrated.chance == CALIBRATED.chance
 
 
+def test_a_pose_that_the_points_contradict_is_no_truth_for_held_out_images() -> None:
+    model, _, _ = made()
+    (names,) = held_out_turns(model, 4)
+    poses = model.camera_SE3_world.copy()
+    poses[model.image_names.index(names[2]), 0, 3] += 0.05
+    assert HeldOutImages(model, names).trusted.all()
+    wrong = HeldOutImages(replace(model, camera_SE3_world=poses), names)
+    assert wrong.trusted.tolist() == [True, True, False, True]
+
+
 @pytest.mark.parametrize("focal", [0.55, 1.5])
 def test_a_guessed_focal_length_is_found_with_the_pose(focal: float) -> None:
     query, pose = taken(2)

@@ -17,9 +17,10 @@ LEAST = 20
 """From fewer numbers nothing is said of their tail."""
 _ONE_SIDED = 1.645  # standard deviations: a scale this small or smaller would be seen once in twenty
 _SHAPES = np.array([3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0])
-_USUAL_SHAPE, _SHAPE_SPREAD = 8.0, 0.5
-"""Degrees of freedom of scattering standard deviations, and before any is seen their median (that of one scene's
-held-out images) and the standard deviation of their logarithm: some dozen distances tell little of them."""
+_USUAL_SHAPE, _SHAPE_SPREAD = 7.5, 0.5
+"""Degrees of freedom of scattering standard deviations, and before any is seen their median (of two scenes' held-out
+images, and so that none of their other photos err beyond the level) and the standard deviation of their logarithm: some
+dozen distances tell little of them."""
 _SCALES = 100
 _DIRECTIONS = 400
 

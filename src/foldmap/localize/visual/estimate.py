@@ -20,7 +20,7 @@ class CameraDiagnostics(Diagnostics):
         found: points among those asked that are found more similar than chance finds them.
         chance: share of the points in view that chance alone would find, measured in the same image.
         evidence: minus log10 of the probability that chance finds so many, one vote a cell of the image. Rejects below
-            12 (no_match), warns below 20, and below more where the map's calibration asks for it.
+            12 (no_match), warns below 19, and below more where the map's calibration asks for it.
         rival: keypoints that the best pose elsewhere explains, as a share of those that this one does. Rejects above
             0.5 (ambiguous) where this one does not explain more by four standard deviations.
         noise_px: robust standard deviation of the inliers' reprojection errors.

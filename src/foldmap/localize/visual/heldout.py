@@ -17,9 +17,15 @@ import numpy as np
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.tail import LEAST
+from foldmap.localize.visual.intrinsics import CORRELATION
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.types import DoubleArray
+from foldmap.localize.visual.search import LEAST_NOISE_PX
+from foldmap.types import BoolArray, DoubleArray
 from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.match import solve
+from foldmap.visual.match.lens import moved_by, normal_equations
+from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
+from foldmap.visual.match.view import prepare
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
@@ -28,6 +34,8 @@ TRIALS = 48
 _TURNS = 3  # times that other blocks of images are held out, where one time gives fewer than are asked for
 _BLOCKS = (0.15, 0.4, 0.65, 0.9)
 _AXES = 3
+_CONTRADICTED = 3.0
+"""Times as far as the median image's, in standard deviations, a pose may lie from what all points seen there say."""
 
 
 def with_errors(
@@ -84,13 +92,15 @@ class HeldOutImages:
             features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
             whole = None if scene.global_descriptors is None else scene.global_descriptors[image]
             self.queries.append(Query(name, scene.camera_of(image), features, whole))
+        points = [scene.points_world[tracks.point[tracks.image == image]] for image in images]
+        self.trusted = _trusted(self.queries, points, self.camera_SE3_world)
 
     def localize(self, plan: VisualPlan, path: Path) -> tuple[DoubleArray, DoubleArray]:
         """Localize the images in what a plan gives of the rest, folded into a file at ``path``.
 
         Returns distances of the answers' centres from the truth, share of the scene's radius, infinite without an
-        answer; and, of those that were answered with their own cameras, the Mahalanobis distance by the covariance
-        before calibration.
+        answer; and, of those that were answered with their own cameras, and whose poses all points confirm, the
+        Mahalanobis distance by the covariance before calibration.
         """
         kept = self.alive[plan.kept]
         with FoldWriter(path) as writer:
@@ -105,6 +115,28 @@ class HeldOutImages:
                     continue
                 off = centre + truth[:3, :3].T @ truth[:3, 3]
                 errors[number] = np.linalg.norm(off)
-                if estimate.diagnostics.focal == 1.0:
+                if self.trusted[number] and estimate.diagnostics.focal == 1.0:
                     distances.append(mahalanobis(off, covariance[:_AXES, :_AXES]))
         return errors / self.rest.radius_world, np.array(distances, np.float64)
+
+
+def _trusted(queries: Sequence[Query], points_world: Sequence[DoubleArray], given: DoubleArray) -> BoolArray:
+    """Whether the given pose of each image, camera_SE3_world (N, 4, 4), is the truth to hold an answer against, (N,).
+
+    A recording's poses err, some of them by more than an answer does: all points seen there, ten times as many as a
+    small map has, say where the camera was. Where that is far off for this scene, the error found would be the pose's.
+    """
+    off = np.zeros(len(queries))
+    for number, (query, points) in enumerate(zip(queries, points_world, strict=True)):
+        view = prepare(query)
+        seen = Correspondences(view.xy_px, np.asarray(points, np.float64))
+        if len(seen) < solve.MIN_MATCHES or len(seen.xy_px) < len(points):
+            continue  # a lens that does not image all of them gives no one-to-one list
+        pose = given[number]
+        for _ in range(2):
+            noise = max(noise_px(residuals_px(view, seen, pose)), LEAST_NOISE_PX)
+            pose = solve.refine_pose([view], [seen], pose, 3.0 * noise)
+        normal = normal_equations([view], [seen], pose, noise, CORRELATION, 3.0 * noise)
+        step = moved_by(pose, given[number])
+        off[number] = np.sqrt(step @ normal.matrix[:6, :6] @ step)
+    return off <= _CONTRADICTED * np.median(off)

@@ -34,12 +34,14 @@ _TOLD = 0.15  # of what matches tell intrinsics to: so much may be off unnoticed
 _FEW = 40  # matches of which the few that chance puts among them bend the pose by as much as noise does
 CORRELATION = 0.2
 """Of the errors of two matches in one cell of an image."""
+_SHARED = 1.4  # standard deviations that residuals show: what all matches share moves the pose, and leaves no residual
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
 _USUAL = 15.0  # so much less they may be with right ones, too: errors of neighbours are alike
 _LIKELY, _SURE = 2.5, 3.5
 """Standard deviations: so far from the given focal length the one that is found near it lies with right cameras, too;
 farther, and the given one is wrong."""
+_AWAY = 0.4, 0.8  # of what a given focal length is known to: from so much on, the one found near it is a doubt, too
 _NEAR_POINTS = 2000
 _PULL, _PULL_EACH = 12.0, 0.04
 """So much less, and so much a match, squared residuals may be were all intrinsics free, at the pose as it is."""
@@ -52,7 +54,7 @@ _RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
-_ANOTHER = 3.0  # and so much again of a camera that is another: its lens is as well
+_ANOTHER = 4.0  # and so much again of a camera that is another: its lens is as well
 _WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
 _GLANCED, _ROUNDS, _MOST = 600, 3, 6000
 _ROUGHLY = 1e-3  # steps of angles and intrinsics so small end what is refined again
@@ -116,7 +118,8 @@ def settle(
     doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
     nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
     close, noise = _close(views, best.inliers, best.rig_SE3_world)
-    spread_px = float(np.hypot(noise, around.noise_px))
+    # what the map's points are off by is in the residuals, but for what they share
+    spread_px = _SHARED * noise
     formal = normal_equations(views, close, best.rig_SE3_world, spread_px, CORRELATION)
     covariance = formal.with_prior(_left(formal, doubt, queries), nothing).covariance(6)
     count = sum(len(part) for part in close)
@@ -125,8 +128,9 @@ def settle(
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
     focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
     near, off = _near(views, around, best, error_px, focal_alone)
-    if clear and off < _LIKELY and formal.pull(free) < max(_PULL, _PULL_EACH * count):
-        return as_given
+    pull = formal.pull(free) * spread_px**2 / (noise**2 + around.noise_px**2)
+    if clear and off < _LIKELY and pull < max(_PULL, _PULL_EACH * count):
+        return _doubted(as_given, near, off, doubt)
     # what follows is for cameras that seem to be others: another lens bends the whole pose, too
     few = _few(views, matches, around)
     agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
@@ -159,7 +163,7 @@ def settle(
         given = all(query.intrinsics == "given" for query in queries)
         as_known = given and float(np.abs(near.numbers[::NUMBERS]).max()) < DOUBTS["given"][0]
         if off < _SURE or as_known or as_given.covariance is None:
-            return _doubted(as_given, near, off)
+            return _doubted(as_given, near, off, doubt)
         freed = _freed(views, around, near, error_px, focal_alone, best.similar)
         return _found(queries, views, around, as_given, freed, focal_alone)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
@@ -209,9 +213,15 @@ def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> l
     return [Correspondences(part.xy_px[kept], part.points_world[kept]) for part, kept in each]
 
 
-def _doubted(as_given: Settled, near: _Freed, off: float) -> Settled:
-    """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it."""
-    share = min(1.0, max(0.0, (off - _LIKELY) / (_SURE - _LIKELY)))
+def _doubted(as_given: Settled, near: _Freed, off: float, doubt: DoubleArray) -> Settled:
+    """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it.
+
+    They seem so where matches tell the focal length well, and where they tell it badly and it is found far from the
+    given one for what is known of that: what is found lies nearer to the given one than the truth does.
+    """
+    away = float((np.abs(near.numbers) / doubt)[::NUMBERS].max())
+    shares = (off - _LIKELY) / (_SURE - _LIKELY), (away - _AWAY[0]) / (_AWAY[1] - _AWAY[0])
+    share = min(1.0, max(0.0, *shares))
     if as_given.covariance is None or share == 0.0:
         return as_given
     moved = share * moved_by(as_given.rig_SE3_world, near.rig_SE3_world)

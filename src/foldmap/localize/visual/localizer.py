@@ -16,13 +16,14 @@ from foldmap.localize.evidence import MapCalibration, first_broken
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.intrinsics import Settled, guessed_focal, settle
-from foldmap.localize.visual.search import Hypothesis, PoseSearch, better
+from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, PoseSearch, better, residuals_of
 from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support, support_of
 from foldmap.visual.decoded import MapPoints, VisualMap
 from foldmap.visual.match.lens import seen_with
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
 from foldmap.visual.match.matching import Matches
+from foldmap.visual.match.solve import noise_px
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Query
 from foldmap.visual.unfold import FoldedVisual
@@ -116,9 +117,13 @@ class VisualLocalizer:
             )
             if rival.support.explained > best.support.explained:
                 best, rival = rival, best
-        clear = self._search.is_clear(best, views, self.settings.evidence_enough[1])
+        noise = noise_px(residuals_of(views, best.inliers, best.rig_SE3_world))
+        told = self._told(best, rival, replace(health, noise_px=max(noise, LEAST_NOISE_PX)))
+        if isinstance(told, CameraEstimate):
+            return told  # whatever its intrinsics
+        clear = self._is_clear(best, rival, views)
         settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]), clear)
-        return self._judge(replace(settled, focal_found=focal * settled.focal_found), best, rival, health)
+        return self._judge(replace(settled, focal_found=focal * settled.focal_found), best.support, told)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
@@ -142,19 +147,32 @@ class VisualLocalizer:
                     f"extract {self._map.feature} features",
                 )
 
-    def _judge(
-        self, settled: Settled, best: Hypothesis, rival: Hypothesis | None, health: CameraDiagnostics
-    ) -> CameraEstimate:
-        settings, support = self.settings, best.support
+    def _is_clear(self, best: Hypothesis, rival: Hypothesis | None, views: Sequence[View]) -> bool:
+        """Whether no far focal length needs to be asked: with one, a part of the view fits a pose as well as it should.
+
+        It leaves the rest of the view unexplained, to a rival or by few cells that vote.
+        """
+        alone = rival is None or rival.support.explained < self.settings.rival * best.support.explained
+        voted = best.support.evidence >= self._evidence_asked()[1]
+        return alone and voted and self._search.is_clear(best, views, self.settings.evidence_enough[1])
+
+    def _told(
+        self, best: Hypothesis, rival: Hypothesis | None, health: CameraDiagnostics
+    ) -> CameraDiagnostics | CameraEstimate:
+        """The health with what supports the best pose; an answer without a pose where that is not enough for one."""
+        support = best.support
         share = None if rival is None else max(0.0, rival.support.explained / max(support.explained, 1.0))
         said = {name: getattr(support, name) for name in ("found", "visible", "chance", "evidence")}
-        health = replace(health, **said, rival=share, noise_px=settled.noise_px)
-        least, enough = self._evidence_asked()
-        if support.evidence < least:
+        health = replace(health, **said, rival=share)
+        if support.evidence < self._evidence_asked()[0]:
             return _without(Status.NO_MATCH, health, "the map's points are not where the best pose puts them")
         if rival is not None and self._rivals(support, rival.support):
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
-        health = replace(health, inliers=settled.inliers, focal=settled.focal_found)
+        return health
+
+    def _judge(self, settled: Settled, support: Support, health: CameraDiagnostics) -> CameraEstimate:
+        settings, enough = self.settings, self._evidence_asked()[1]
+        health = replace(health, inliers=settled.inliers, focal=settled.focal_found, noise_px=settled.noise_px)
         covariance = settled.covariance
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")

@@ -43,7 +43,7 @@ class VisualSettings:
     iterations: int = 10_000
     similarity: float | None = None
     rounds: tuple[float, ...] = (2.0, 1.0, 1.0, 1.0, 0.5)
-    evidence_ok: float = 20.0
+    evidence_ok: float = 19.0
     evidence_least: float = 12.0
     risks: tuple[float, float] = (0.04, 0.01)
     evidence_enough: tuple[float, float] = (150.0, 60.0)

@@ -98,6 +98,8 @@ def normal_equations(
             (*view.focal_px, *view.centre_px),
             most_px,
         )
+        if len(views) == 1:
+            return Normal(own / sigma_px**2, towards / sigma_px**2, count)
         at = 6 + NUMBERS * number
         rows = np.concatenate([np.arange(6), np.arange(at, at + NUMBERS)])
         matrix[np.ix_(rows, rows)] += own / sigma_px**2
@@ -238,10 +240,19 @@ def moved_by(rig_SE3_world: DoubleArray, to: DoubleArray) -> DoubleArray:
     return np.concatenate([centres[1] - centres[0], turn])
 
 
-def _moved(rig_SE3_world: DoubleArray, step: DoubleArray) -> DoubleArray:
-    """A pose whose centre has moved in the world, and that was turned in the rig's frame."""
-    pose = np.array(rig_SE3_world)
-    centre = -pose[:3, :3].T @ pose[:3, 3] + step[:3]
-    pose[:3, :3] = Rotation.from_rotvec(-step[3:6]).as_matrix() @ pose[:3, :3]
-    pose[:3, 3] = -pose[:3, :3] @ centre
+@njit(cache=True)
+def _moved(rig_SE3_world: AnyArray, step: AnyArray) -> AnyArray:
+    """A pose whose centre has moved in the world, and that was turned in the rig's frame.
+
+    In numba: this is asked some dozen times a photo, and SciPy's rotations take as long as a sum over all matches.
+    """
+    pose, turn, old = np.eye(4), np.eye(3), rig_SE3_world[:3, :3]
+    angle = np.sqrt(step[3] ** 2 + step[4] ** 2 + step[5] ** 2)
+    if angle > 0.0:  # Rodrigues, of the turn back
+        x, y, z = -step[3] / angle, -step[4] / angle, -step[5] / angle
+        across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+        turn += np.sin(angle) * across + (1.0 - np.cos(angle)) * (across @ across)
+    centre = step[:3] - np.ascontiguousarray(old.T) @ np.ascontiguousarray(rig_SE3_world[:3, 3])
+    pose[:3, :3] = turn @ np.ascontiguousarray(old)
+    pose[:3, 3] = -(np.ascontiguousarray(pose[:3, :3]) @ centre)
     return pose
