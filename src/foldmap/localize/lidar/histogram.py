@@ -94,6 +94,11 @@ class BeliefGrid:
         floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
         return self._at(*(float(m) for m in mean)), covariance + np.diag(floor)
 
+    def variance_ahead_m2(self) -> float:
+        """Of the position along the centre's heading, and never nothing."""
+        ahead = np.array([math.cos(self.centre.heading_rad), math.sin(self.centre.heading_rad)])
+        return float(ahead @ self.mean_and_covariance()[1][:2, :2] @ ahead)
+
     def _at(self, east_m: float, north_m: float, turn_rad: float) -> SE2:
         """The world pose so far from the centre."""
         here = self.centre
