@@ -76,7 +76,7 @@ class Starts:
             1, "ok, of the sweeps after the first", 100 * _of(np.mean, np.concatenate([*after, np.zeros(0, bool)])), "%"
         )
         spent = [estimate.diagnostics.time_s for one in told for estimate in one.estimates]
-        tracked = [e.diagnostics.time_s for one in told for e in one.estimates if e.diagnostics.phase == "track"]
+        tracked = [spent_s for one in told for spent_s in one.tracked_s()]
         yield at_most(1, "a tracked sweep, p99", 1000 * _of(lambda e: np.quantile(e, 0.99), tracked), 150, "ms")
         yield information(1, "a sweep, slowest", 1000 * max(spent), "ms")
         yield information(1, "the file", size / 1000, "kB")
