@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.context import Board
 from benchmarks.journey.photos import RING_YAWS_DEG, photograph, start_lines
 from benchmarks.journey.town import MARGIN_M, Told, TownDrives, driven, fold_town
-from benchmarks.lines import Line, RowSkipped, information
+from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.api.opened import open as open_map
 from foldmap.errors import MissingExtraError, ModelError
 from foldmap.geometry import SE2
@@ -68,6 +68,9 @@ class Everywhere:
                 told.append(self.drive(layers, world, number))
                 report(number + 1, self.starts)
             yield from start_lines(6, "", told, self.within)
+            tracked_s = [spent_s for one in told for spent_s in one.tracked_s()]
+            if tracked_s:
+                yield at_most(6, "a tracked sweep, p99", 1000 * float(np.quantile(tracked_s, 0.99)), 150, "ms")
             size = file.stat().st_size
             yield information(6, "the file, all layers", size / 1000, "kB")
             yield information(6, "of it photos", (size - before) / 1000, "kB")

@@ -26,7 +26,7 @@ from foldmap.town.camera.ring_view import RingView, ring_scene
 from foldmap.town.journey import town_events
 from foldmap.town.plan import arc_lengths
 from foldmap.town.scene import pose_on
-from foldmap.types import BoolArray, DoubleArray
+from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import open_extractor

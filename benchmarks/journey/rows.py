@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.journey.town import SILENT, Cut, TownDrives, driven, fold_town, jumped, layers_of, without
-from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.errors import ModelError
 from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.senses import Layers
@@ -36,7 +36,9 @@ def _town(board: Board, extent_m: float, seed: int) -> tuple[Layers, int]:
 
 @dataclass(frozen=True)
 class Starts:
-    """Row 1: random starts anywhere, without prior or satellites; and what comes after.
+    """Row 1: random starts anywhere, without prior, satellites or photos; and what comes after.
+
+    Streets that are their own mirror image are not told apart so; row 6 has all layers.
 
     Attributes:
         starts: how many drives.
@@ -66,7 +68,7 @@ class Starts:
         found = [one.found_at for one in told]
         soon = np.mean([at is not None and at < self.within for at in found])
         detail = {"found_at": found, "wrong": [one.wrong for one in told]}
-        yield at_least(1, f"right place within {self.within} frames", 100 * float(soon), 95, "%", detail=detail)
+        yield information(1, f"right place within {self.within} frames", 100 * float(soon), "%", detail=detail)
         yield at_most(1, "wrong ok, over all sweeps", sum(one.wrong for one in told), 0)
         sure = np.concatenate([one.errors_m[one.ok] for one in told])
         after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]

@@ -24,7 +24,7 @@ _CELLS = 6  # windows of the whole map that one sweep is searched in where nothi
 _HEADINGS = 24  # at which one sweep searches the whole map, or goes on with an earlier sweep's search
 _JUMP_RAD = math.radians(15.0)
 _QUARTERS = (1, 1), (-1, -1), (1, -1), (-1, 1)
-_VERIFIED = (8, 2)  # hypotheses that a sweep matches while a pose is doubted: without and with a region to search
+_VERIFIED = (8, 1)  # hypotheses that a sweep matches while a pose is doubted: without and with a region to search
 
 
 class Journey:
@@ -114,8 +114,7 @@ class Journey:
         if self._layers.visual is None:
             return
         fine = None if self._fine is None or self._doubted(self._fine) else self._fine
-        most = self.settings.cameras_lost if fine is None else self.settings.cameras_tracked
-        queries = self._senses.queries(event, most)
+        queries = self._senses.queries(event, self._cameras(fine))
         if not queries:
             return
         found = self._senses.seen(queries, None if fine is None else (fine.pose, 3 * fine.sigma_m + 20.0))
@@ -127,6 +126,16 @@ class Journey:
             self._search.photo(found.pose, found.covariance)
         elif found.sure and fine.photo(found.pose, found.covariance):
             self._upright = found.world_SE3_vehicle
+
+    def _cameras(self, fine: Fine | None) -> int:
+        """At how many of a frame's cameras to look: at few while lidar is sure, or without it what was seen last."""
+        if fine is None:
+            return self.settings.cameras_lost
+        if self._layers.lidar is None:
+            sure = "visual" in self._senses.health and self._senses.health["visual"].status == "ok"
+        else:
+            sure = fine.ok_age_s.get("lidar", math.inf) <= self.settings.fresh_s
+        return self.settings.cameras_tracked if sure else self.settings.cameras_lost
 
     def _sweep(self, event: SweepEvent, known: bool) -> None:
         """Track by lidar; where there is nothing to track, or it is doubted, search in the regions that are left."""
