@@ -224,6 +224,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
     parser.add_argument("--starts", type=int, default=None, help="journey, rows 1 and 6: so many drives")
     parser.add_argument("--side", type=float, default=None, metavar="M", help="journey, rows 1 to 3 and 6: of the town")
+    parser.add_argument(
+        "--gap", type=float, default=None, metavar="S", help="journey, row 2: of one sensor; 30 wants --side 360"
+    )
     parser.add_argument("--all-codes", action="store_true", help="row 2: all kinds and sizes of simple codes")
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -272,6 +275,8 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
             row = replace(row, extent_m=row.extent_m if given.side is None else given.side)
         if isinstance(row, Starts | Everywhere) and given.starts is not None:
             row = replace(row, starts=given.starts)
+        if isinstance(row, Cuts) and given.gap is not None:
+            row = row.longer(given.gap)
         if isinstance(row, AgainstClassical):
             row = replace(row, every_code=given.all_codes)
         if isinstance(row, Requests) and given.minutes is not None:

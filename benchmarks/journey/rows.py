@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.journey.town import SILENT, Cut, TownDrives, driven, fold_town, jumped, layers_of, without
+from benchmarks.journey.town import RATE_HZ, SILENT, Cut, TownDrives, driven, fold_town, jumped, layers_of, without
 from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.errors import ModelError
 from foldmap.localize.journey.events import CameraEvent, SweepEvent
@@ -103,6 +103,10 @@ class Cuts:
     gap_s: float = 5.0
     extent_m: float = 240.0
     seed: int = 5
+
+    def longer(self, gap_s: float) -> Cuts:
+        """The row with another gap, and drives that are longer by it."""
+        return replace(self, gap_s=gap_s, frames=self.frames + round((gap_s - self.gap_s) * RATE_HZ))
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
