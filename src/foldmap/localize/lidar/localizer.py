@@ -130,8 +130,7 @@ class LidarFilter:
         driven_m, noise = math.hypot(odometry.x_m, odometry.y_m), self._settings.motion
         grown_m2 = scale_variance(self._unseen_m, driven_m, noise)
         self._unseen_m += driven_m
-        sigma = increment_covariance(odometry, dt_s, noise) + np.diag([grown_m2, grown_m2, 0.0])
-        belief = before = self.belief.predict(odometry, sigma)
+        belief = before = self.belief.predict(odometry, increment_covariance(odometry, dt_s, noise), grown_m2)
         belief = belief.resized(*self._reach(belief.mean_and_covariance()[1]))
         self._lidar_age_s += dt_s
         if gps is not None:
