@@ -29,6 +29,7 @@ from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board, Row
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
+from benchmarks.journey.everywhere import Everywhere
 from benchmarks.journey.photos import Photos
 from benchmarks.journey.recorded import Recorded
 from benchmarks.journey.rows import Cuts, Starts, Stranger
@@ -113,7 +114,7 @@ def trust_rows() -> list[Row]:
 
 def journey_rows() -> list[Row]:
     """From nothing to centimetres in a file of several layers."""
-    return [Starts(), Cuts(), Stranger(), Photos(), Recorded()]
+    return [Starts(), Cuts(), Stranger(), Photos(), Recorded(), Everywhere()]
 
 
 def world_rows() -> list[Row]:
@@ -221,8 +222,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
     parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
-    parser.add_argument("--starts", type=int, default=None, help="journey, row 1: so many drives")
-    parser.add_argument("--side", type=float, default=None, metavar="M", help="journey, rows 1 to 3: of the town")
+    parser.add_argument("--starts", type=int, default=None, help="journey, rows 1 and 6: so many drives")
+    parser.add_argument("--side", type=float, default=None, metavar="M", help="journey, rows 1 to 3 and 6: of the town")
+    parser.add_argument(
+        "--gap", type=float, default=None, metavar="S", help="journey, row 2: of one sensor; 30 wants --side 360"
+    )
     parser.add_argument("--all-codes", action="store_true", help="row 2: all kinds and sizes of simple codes")
     parser.add_argument("--json", action="store_true", help="print the JSON at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -267,10 +271,12 @@ def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
         elif isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead | PaperFigures):
             every = row.asked.every if given.every is None else given.every
             row = replace(row, asked=replace(row.asked, every=every))
-        elif isinstance(row, Starts | Cuts | Stranger):
+        elif isinstance(row, Starts | Cuts | Stranger | Everywhere):
             row = replace(row, extent_m=row.extent_m if given.side is None else given.side)
-        if isinstance(row, Starts) and given.starts is not None:
+        if isinstance(row, Starts | Everywhere) and given.starts is not None:
             row = replace(row, starts=given.starts)
+        if isinstance(row, Cuts) and given.gap is not None:
+            row = row.longer(given.gap)
         if isinstance(row, AgainstClassical):
             row = replace(row, every_code=given.all_codes)
         if isinstance(row, Requests) and given.minutes is not None:

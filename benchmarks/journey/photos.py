@@ -26,14 +26,14 @@ from foldmap.town.camera.ring_view import RingView, ring_scene
 from foldmap.town.journey import town_events
 from foldmap.town.plan import arc_lengths
 from foldmap.town.scene import pose_on
-from foldmap.types import BoolArray, DoubleArray
+from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import open_extractor
 from foldmap.visual.fold import VisualPlan
 from foldmap.visual.select import choose_points
 
-_RING_YAWS_DEG = (0.0, 45.0, -45.0)
+RING_YAWS_DEG = (0.0, 45.0, -45.0)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Photos:
         """See `Row`."""
         world = TownWorld(self.seed, self.extent_m)
         sweeps = int(self.way_m / SPEED_MPS * RATE_HZ)
-        path = TownDrives(self.seed, self.extent_m, sweeps).path(world, np.random.default_rng([self.seed, 64]))
+        path = TownDrives.way(world, self.extent_m, sweeps, np.random.default_rng([self.seed, 64]))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "town.fold"
             try:
@@ -85,12 +85,7 @@ class Photos:
     def _photograph(self, file: Path, world: TownWorld, path: DoubleArray) -> None:
         arcs = arc_lengths(path)
         places = [pose_on(path, arcs, float(at), 0.8) for at in np.arange(0.0, arcs[-1], 3.0)]
-        scene = ring_scene(RingView(world, surround_ring(_RING_YAWS_DEG), 1), places, open_extractor("sift").extract)
-        most = min(self.points, len(scene.points_world))
-        kept = np.sort(choose_points(scene, most).order[:most]) if most < len(scene.points_world) else np.arange(most)
-        with update(file) as writer:
-            fold_calibrated(writer, scene, VisualPlan(kept, Transform(basis_named("sift-1"), 0.1, standard=True)))
-            writer.commit()
+        photograph(file, world, places, self.points)
 
     def _events(self, world: TownWorld, path: DoubleArray, number: int) -> list[tuple[Event, SE2]]:
         rng, arcs = np.random.default_rng([self.seed, 65, number]), arc_lengths(path)
@@ -98,32 +93,42 @@ class Photos:
         first_m = float(rng.uniform(0.0, max(arcs[-1] - length_m, 0.0)))
         part = np.searchsorted(arcs, [first_m, first_m + length_m])
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
-        view = RingView(world, surround_ring(_RING_YAWS_DEG), 2000 + number)
+        view = RingView(world, surround_ring(RING_YAWS_DEG), 2000 + number)
         way = path[part[0] : part[1] + 1]
         return list(town_events(world, way, 2000 + number, sensor, view, frame_every=5, fix_every=0))
 
     def _of(self, what: str, layers: Layers, drives: list[list[tuple[Event, SE2]]]) -> Iterator[Line]:
-        told: list[Told] = [driven(layers, events) for events in drives]
-        found = [one.found_at for one in told]
-        soon = float(np.mean([at is not None and at < self.within for at in found]))
-        detail = {"found_at": found, "wrong": [one.wrong for one in told]}
-        yield at_least(4, f"{what}: right place within {self.within} sweeps", 100 * soon, 95, "%", detail=detail)
-        wrong = sum(one.wrong for one in told)
-        yield at_most(4, f"{what}: wrong ok (beyond {RIGHT_M:g} m), sweeps", wrong, 0)
-        sure = np.concatenate([one.errors_m[one.ok] for one in told])
-        if len(sure):
-            yield at_most(4, f"{what}: error while ok, median", 100 * float(np.median(sure)), 5, "cm")
-            yield at_most(4, f"{what}: error while ok, p99", 100 * float(np.quantile(sure, 0.99)), 20, "cm")
-        after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]
-        if after:
-            yield information(
-                4, f"{what}: ok, of the sweeps after the first", 100 * float(np.concatenate(after).mean()), "%"
-            )
-        spent = np.array([one.diagnostics.time_s for each in told for one in each.estimates])
-        yield information(4, f"{what}: a sweep, median", 1000 * float(np.median(spent)), "ms")
-        spent = np.array([one for each in told for one in each.frames_s])
-        yield information(4, f"{what}: a frame of photos, median", 1000 * float(np.median(spent)), "ms")
+        return start_lines(4, f"{what}: ", [driven(layers, events) for events in drives], self.within)
 
 
-def _share(parts: Sequence[BoolArray]) -> float:
-    return float(np.concatenate(parts).mean())
+def photograph(file: Path, world: TownWorld, places: Sequence[SE2], points: int) -> None:
+    """Add photos to a file that were taken at some places on the map's day, by three cameras, and so many points."""
+    scene = ring_scene(RingView(world, surround_ring(RING_YAWS_DEG), 1), places, open_extractor("sift").extract)
+    most = min(points, len(scene.points_world))
+    kept = np.sort(choose_points(scene, most).order[:most]) if most < len(scene.points_world) else np.arange(most)
+    with update(file) as writer:
+        fold_calibrated(writer, scene, VisualPlan(kept, Transform(basis_named("sift-1"), 0.1, standard=True)))
+        writer.commit()
+
+
+def start_lines(row: int, prefix: str, told: Sequence[Told], within: int) -> Iterator[Line]:
+    """What came of drives that began lost in a map with photos."""
+    found = [one.found_at for one in told]
+    soon = float(np.mean([at is not None and at < within for at in found]))
+    detail = {"found_at": found, "wrong": [one.wrong for one in told]}
+    yield at_least(row, f"{prefix}right place within {within} sweeps", 100 * soon, 95, "%", detail=detail)
+    wrong = sum(one.wrong for one in told)
+    yield at_most(row, f"{prefix}wrong ok (beyond {RIGHT_M:g} m), sweeps", wrong, 0)
+    sure = np.concatenate([one.errors_m[one.ok] for one in told])
+    if len(sure):
+        yield at_most(row, f"{prefix}error while ok, median", 100 * float(np.median(sure)), 5, "cm")
+        yield at_most(row, f"{prefix}error while ok, p99", 100 * float(np.quantile(sure, 0.99)), 20, "cm")
+    after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]
+    if after:
+        yield information(
+            row, f"{prefix}ok, of the sweeps after the first", 100 * float(np.concatenate(after).mean()), "%"
+        )
+    spent = np.array([one.diagnostics.time_s for each in told for one in each.estimates])
+    yield information(row, f"{prefix}a sweep, median", 1000 * float(np.median(spent)), "ms")
+    spent = np.array([one for each in told for one in each.frames_s])
+    yield information(row, f"{prefix}a frame of photos, median", 1000 * float(np.median(spent)), "ms")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.journey.town import SILENT, Cut, TownDrives, driven, fold_town, jumped, layers_of, without
-from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.journey.town import RATE_HZ, SILENT, Cut, TownDrives, driven, fold_town, jumped, layers_of, without
+from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.errors import ModelError
 from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.senses import Layers
@@ -36,7 +36,9 @@ def _town(board: Board, extent_m: float, seed: int) -> tuple[Layers, int]:
 
 @dataclass(frozen=True)
 class Starts:
-    """Row 1: random starts anywhere, without prior or satellites; and what comes after.
+    """Row 1: random starts anywhere, without prior, satellites or photos; and what comes after.
+
+    Streets that are their own mirror image are not told apart so; row 6 has all layers.
 
     Attributes:
         starts: how many drives.
@@ -66,7 +68,7 @@ class Starts:
         found = [one.found_at for one in told]
         soon = np.mean([at is not None and at < self.within for at in found])
         detail = {"found_at": found, "wrong": [one.wrong for one in told]}
-        yield at_least(1, f"right place within {self.within} frames", 100 * float(soon), 95, "%", detail=detail)
+        yield information(1, f"right place within {self.within} frames", 100 * float(soon), "%", detail=detail)
         yield at_most(1, "wrong ok, over all sweeps", sum(one.wrong for one in told), 0)
         sure = np.concatenate([one.errors_m[one.ok] for one in told])
         after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]
@@ -76,7 +78,7 @@ class Starts:
             1, "ok, of the sweeps after the first", 100 * _of(np.mean, np.concatenate([*after, np.zeros(0, bool)])), "%"
         )
         spent = [estimate.diagnostics.time_s for one in told for estimate in one.estimates]
-        tracked = [e.diagnostics.time_s for one in told for e in one.estimates if e.diagnostics.phase == "track"]
+        tracked = [spent_s for one in told for spent_s in one.tracked_s()]
         yield at_most(1, "a tracked sweep, p99", 1000 * _of(lambda e: np.quantile(e, 0.99), tracked), 150, "ms")
         yield information(1, "a sweep, slowest", 1000 * max(spent), "ms")
         yield information(1, "the file", size / 1000, "kB")
@@ -101,6 +103,10 @@ class Cuts:
     gap_s: float = 5.0
     extent_m: float = 240.0
     seed: int = 5
+
+    def longer(self, gap_s: float) -> Cuts:
+        """The row with another gap, and drives that are longer by it."""
+        return replace(self, gap_s=gap_s, frames=self.frames + round((gap_s - self.gap_s) * RATE_HZ))
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,12 +71,13 @@ class TownDrives:
         world, look = self._made  # type: ignore[attr-defined]
         rng = np.random.default_rng([self.seed, 62, number])
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
-        path = self.path(world, rng)
+        path = self.way(world, self.extent_m, self.frames, rng)
         return list(town_events(world, path, 1000 + number, sensor, look, frame_every=frame_every, fix_every=0))
 
-    def path(self, world: TownWorld, rng: np.random.Generator) -> DoubleArray:
+    @staticmethod
+    def way(world: TownWorld, extent_m: float, frames: int, rng: np.random.Generator) -> DoubleArray:
         """A way along lanes that stays inside, long enough for the frames."""
-        far, length_m = 0.5 * self.extent_m - MARGIN_M, (self.frames - 1) * SPEED_MPS / RATE_HZ + 1.0
+        far, length_m = 0.5 * extent_m - MARGIN_M, (frames - 1) * SPEED_MPS / RATE_HZ + 1.0
         lanes = [lane for street in world.streets_near(-far, -far, far, far) for lane in street_lanes(street)]
         for _ in range(500):
             path = wander(world.plan, lanes[rng.integers(len(lanes))], length_m + 40.0, rng)
@@ -111,6 +113,11 @@ class Told:
     def wrong(self) -> int:
         """How often `ok` was wrong."""
         return int((self.ok & ~(self.errors_m <= RIGHT_M)).sum())
+
+    def tracked_s(self) -> list[float]:
+        """What each sweep took that came while a pose was tracked; the one that found it was searched by."""
+        pairs = itertools.pairwise(one.diagnostics for one in self.estimates)
+        return [after.time_s for before, after in pairs if before.phase == after.phase == "track"]
 
 
 def driven(layers: Layers, events: Sequence[tuple[Event, SE2]]) -> Told:

@@ -36,15 +36,16 @@ def test_moments_of_the_start() -> None:
     np.testing.assert_allclose(covariance - CELL, COVARIANCE, atol=2e-4)
 
 
-def test_prediction_follows_the_gaussian_over_a_drive() -> None:
+@pytest.mark.parametrize("ahead_m2", [0.0, 0.003])
+def test_prediction_follows_the_gaussian_over_a_drive(ahead_m2: float) -> None:
     belief = _grid(1.5, 25)
     mean, covariance = START, COVARIANCE
     noise = MotionNoise(0.05, 0.02, math.radians(0.3), math.radians(0.05), 0.02)
     for _ in range(8):
         increment = SE2(0.83, 0.02, 0.035)
         sigma = increment_covariance(increment, 0.1, noise)
-        belief = belief.predict(increment, sigma)
-        mean, covariance = compose_gaussian(mean, covariance, increment, sigma)
+        belief = belief.predict(increment, sigma, ahead_m2)
+        mean, covariance = compose_gaussian(mean, covariance, increment, sigma + np.diag([ahead_m2, 0.0, 0.0]))
     pose, spread = belief.mean_and_covariance()
     assert (pose.x_m, pose.y_m) == pytest.approx((mean.x_m, mean.y_m), abs=0.01)
     assert pose.heading_rad == pytest.approx(mean.heading_rad, abs=1e-3)

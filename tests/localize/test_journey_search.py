@@ -69,3 +69,20 @@ def test_photos_count_whatever_lidar_sees_of_the_map() -> None:
     assert found is not None
     found.explained = 0.5
     assert search.decided() is found
+
+
+def test_matched_in_turn_every_hypothesis_is_heard() -> None:
+    search, heard = Search(JourneySettings()), list[int]()
+
+    class Hears(Sees):
+        def localize(self, _: Any, prior: SE2, *rest: Any) -> LidarEstimate:
+            heard.append(round(prior.y_m))
+            return super().localize(_, prior, *rest)
+
+    places = range(0, 50, 10)
+    for y_m in places:
+        search.propose(SE2(0.0, float(y_m), 0.0), SPREAD, "lidar", 3.0)
+    for count in (2, 4, 6):
+        search.sweep(cast("Any", Hears(dict.fromkeys(places, (3.0, 0.9)))), cast("Any", None), [], 2)
+        assert len(heard) == count
+    assert set(heard) == set(places)

@@ -61,7 +61,7 @@ def test_a_drive_an_outage_and_back(drive) -> None:
         estimate = running.step(None, vehicle.move(), 0.1)
         assert estimate.status is Status.DEGRADED
         sigmas.append(estimate.diagnostics.sigma_m)
-        assert _apart_m(estimate.pose, vehicle.truth) < 4 * sigmas[-1] + 0.02
+        assert _apart_m(estimate.pose, vehicle.truth) < 2 * sigmas[-1] + 0.02  # 2 % of the way, step upon step
     assert all(b > a for a, b in itertools.pairwise(sigmas))
     assert estimate.diagnostics.lidar_age_s == pytest.approx(1.2)
     odometry = vehicle.move()

@@ -39,6 +39,14 @@ def increment_covariance(increment: SE2, dt_s: float, noise: MotionNoise) -> Dou
     return np.diag([position, position, heading + turned])
 
 
+def scale_variance(before_m: float, driven_m: float, noise: MotionNoise) -> float:
+    """What a step adds to a position's variance (m2) beyond its own noise as the way before erred alike.
+
+    Odometry's scale is off by one share of all that is driven: of L metres by the share times L, whatever the steps.
+    """
+    return noise.position_per_m**2 * 2 * before_m * driven_m
+
+
 def check_increment(increment: SE2) -> None:
     """Refuse an increment that is not finite."""
     if not all(math.isfinite(v) for v in (increment.x_m, increment.y_m, increment.heading_rad)):

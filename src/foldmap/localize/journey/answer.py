@@ -87,7 +87,7 @@ def _of_fine(fine: Fine, settings: JourneySettings) -> tuple[Status, str, tuple[
         return Status.DEGRADED, f"what is seen has not matched for {fine.unmatched_s:.1f} s", spoke
     if fine.conflicts:
         return Status.DEGRADED, f"contradicted by {', '.join(sorted(fine.conflicts))}", spoke
-    if fine.unmatched_s > 0:
+    if fine.unmatched_s > 0 and not (fine.unsure and "visual" in spoke):  # cameras are sure of what lidar agrees with
         unsure = "lidar agrees with the pose, and is not sure of itself"
         return Status.DEGRADED, unsure if fine.unsure else "what was seen last does not match", spoke
     if not spoke:

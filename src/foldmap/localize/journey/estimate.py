@@ -69,7 +69,8 @@ class JourneySettings:
         warn_sigma_m, lost_sigma_m: above, an estimate is `degraded`, or there is no pose.
         conflicts: so many contradictions of another layer in a row begin the journey again.
         jump_m: how far around a doubted pose one searches.
-        cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn.
+        cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn: where
+            lidar is not sure of the pose, and where it is.
     """
 
     motion: MotionNoise = field(default_factory=MotionNoise)

@@ -12,6 +12,7 @@ from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.moving import difference, far_beyond, moved_on
 from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
+from foldmap.localize.motion import scale_variance
 from foldmap.localize.tail import Tail
 from foldmap.types import DoubleArray
 
@@ -47,10 +48,10 @@ class Fine:
         """Carry the pose on; what is driven unseen errs by a share of the whole way, as scales of odometry do."""
         noise, driven_m = self._settings.motion, math.hypot(step.x_m, step.y_m)
         self.pose, self.covariance = moved_on(self.pose, self.covariance, step, dt_s, noise)
-        share, far_m = noise.position_per_m, self._alone_m + driven_m
-        grown_m2 = share**2 * (far_m**2 - self._alone_m**2) + (0.0 if known else (20.0 * dt_s) ** 2)
+        grown_m2 = scale_variance(self._alone_m, driven_m, noise) + (0.0 if known else (20.0 * dt_s) ** 2)
         self.covariance = self.covariance + np.diag([grown_m2, grown_m2, 0.0])
-        self._alone_m, self._step, self._since_sweep_s = far_m, self._step @ step, self._since_sweep_s + dt_s
+        self._alone_m, self._step = self._alone_m + driven_m, self._step @ step
+        self._since_sweep_s += dt_s
         self.ok_age_s = {name: age_s + dt_s for name, age_s in self.ok_age_s.items()}
 
     def sweep(self, observation: Observation) -> tuple[str, str]:

@@ -23,6 +23,8 @@ _WIDE_EVERY = 5
 _CELLS = 6  # windows of the whole map that one sweep is searched in where nothing tells where to begin
 _HEADINGS = 24  # at which one sweep searches the whole map, or goes on with an earlier sweep's search
 _JUMP_RAD = math.radians(15.0)
+_QUARTERS = (1, 1), (-1, -1), (1, -1), (-1, 1)
+_VERIFIED = (8, 1)  # hypotheses that a sweep matches while a pose is doubted: without and with a region to search
 
 
 class Journey:
@@ -112,8 +114,7 @@ class Journey:
         if self._layers.visual is None:
             return
         fine = None if self._fine is None or self._doubted(self._fine) else self._fine
-        most = self.settings.cameras_lost if fine is None else self.settings.cameras_tracked
-        queries = self._senses.queries(event, most)
+        queries = self._senses.queries(event, self._cameras(fine))
         if not queries:
             return
         found = self._senses.seen(queries, None if fine is None else (fine.pose, 3 * fine.sigma_m + 20.0))
@@ -126,6 +127,16 @@ class Journey:
         elif found.sure and fine.photo(found.pose, found.covariance):
             self._upright = found.world_SE3_vehicle
 
+    def _cameras(self, fine: Fine | None) -> int:
+        """At how many of a frame's cameras to look: at few while lidar is sure, or without it what was seen last."""
+        if fine is None:
+            return self.settings.cameras_lost
+        if self._layers.lidar is None:
+            sure = "visual" in self._senses.health and self._senses.health["visual"].status == "ok"
+        else:
+            sure = fine.ok_age_s.get("lidar", math.inf) <= self.settings.fresh_s
+        return self.settings.cameras_tracked if sure else self.settings.cameras_lost
+
     def _sweep(self, event: SweepEvent, known: bool) -> None:
         """Track by lidar; where there is nothing to track, or it is doubted, search in the regions that are left."""
         if self._layers.lidar is None:
@@ -136,7 +147,9 @@ class Journey:
             self._senses.told("lidar", *self._fine.sweep(observation))
         if self._fine is None or self._doubted(self._fine):
             regions = self._regions()
-            self._search.sweep(self._layers.lidar, observation, regions)
+            # a pose that is only doubted is kept meanwhile: its sweeps are to take no longer than they may
+            most = None if self._fine is None else _VERIFIED[bool(regions)]
+            self._search.sweep(self._layers.lidar, observation, regions, most)
             if self._whole is not None and self._fine is None and not regions:
                 self._look_everywhere(self._whole, self._layers.lidar, observation)
             if self._fine is None:
@@ -155,16 +168,28 @@ class Journey:
     def _regions(self) -> list[Region]:
         """Where this sweep is searched: one region at a time, the likely ones more often than the rest of the map."""
         regions, turn = self._coarse.regions(self.settings.regions), self._sweeps
-        if self._fine is not None:  # a jump: what lies around, now and then
-            wide = Region(self._fine.pose, self.settings.jump_m, _JUMP_RAD, "last")
-            return [wide] if turn % _WIDE_EVERY == 0 or not regions else [regions[turn % len(regions)]]
+        if self._fine is not None:
+            return self._around(self._fine.pose, regions)
         if self._cells and (not regions or turn % _WIDE_EVERY == 0):
             count = min(1 if regions else _CELLS, len(self._cells))
             first, self._cell = self._cell, self._cell + count
             return [self._cells[(first + number) % len(self._cells)] for number in range(count)]
-        # a pose that is only doubted is kept meanwhile: its sweeps are not to take three times as long
-        count = min(self.settings.at_once if self._fine is None else 1, len(regions))
+        count = min(self.settings.at_once, len(regions))
         return [regions[(turn * count + number) % len(regions)] for number in range(count)]
+
+    def _around(self, pose: SE2, regions: list[Region]) -> list[Region]:
+        """Where a doubted pose may have jumped to: of three sweeps one has a quarter of what lies around, one a region.
+
+        The third has none.
+        """
+        turn, kind = divmod(self._sweeps, 3)
+        if kind == 2:
+            return []
+        if kind == 1 and regions:
+            return [regions[turn % len(regions)]]
+        half_m = 0.5 * self.settings.jump_m
+        ahead, left = _QUARTERS[turn % 4]
+        return [Region(pose @ SE2(ahead * half_m, left * half_m, 0.0), half_m, _JUMP_RAD, "last")]
 
     def _doubted(self, fine: Fine) -> bool:
         return fine.unmatched_s > self.settings.doubt_s or bool(fine.conflicts)

@@ -45,6 +45,7 @@ class Hypothesis:
     witness_m: float = 0.0  # the way at its newest counted match
     by_photo: float = 0.0
     explained: float | None = None
+    waited: int = 0  # sweeps since one was matched here
 
     def worth(self) -> float:
         """The evidence, where lidar's counts by how much of the map it saw."""
@@ -66,12 +67,18 @@ class Search:
             one.pose, one.covariance = moved_on(one.pose, one.covariance, step, dt_s, self._settings.motion)
             one.driven_m += math.hypot(step.x_m, step.y_m)
 
-    def sweep(self, lidar: LidarLocalizer, observation: Observation, regions: Sequence[Region]) -> None:
+    def sweep(
+        self, lidar: LidarLocalizer, observation: Observation, regions: Sequence[Region], most: int | None = None
+    ) -> None:
         """Match a sweep at each hypothesis, and where regions hold none yet, look for new ones.
 
-        A match need not be sure of itself: what it tells is summed with what others tell on other ground.
+        A match need not be sure of itself: what it tells is summed with what others tell on other ground. At most so
+        many hypotheses are matched, those that have waited longest.
         """
-        for one in list(self.alive):
+        for one in self.alive:
+            one.waited += 1
+        for one in sorted(self.alive, key=lambda one: -one.waited)[:most]:
+            one.waited = 0
             found = lidar.localize(observation, one.pose, _VERIFY_M, _VERIFY_RAD, 7)
             telling, hits = min(found.diagnostics.distinction or 0.0, _MOST_TELLING), one.hits
             self._judge(one, _placed(found), "lidar", telling)

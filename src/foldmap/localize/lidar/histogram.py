@@ -94,34 +94,47 @@ class BeliefGrid:
         floor = np.array([self.resolution_m, self.resolution_m, self.heading_step_rad]) ** 2 / 12
         return self._at(*(float(m) for m in mean)), covariance + np.diag(floor)
 
+    def variance_ahead_m2(self) -> float:
+        """Of the position along the centre's heading, and never nothing."""
+        ahead = np.array([math.cos(self.centre.heading_rad), math.sin(self.centre.heading_rad)])
+        return float(ahead @ self.mean_and_covariance()[1][:2, :2] @ ahead)
+
     def _at(self, east_m: float, north_m: float, turn_rad: float) -> SE2:
         """The world pose so far from the centre."""
         here = self.centre
         return SE2(here.x_m + east_m, here.y_m + north_m, wrap_rad(here.heading_rad + turn_rad))
 
-    def predict(self, increment: SE2, sigma: DoubleArray) -> BeliefGrid:
+    def predict(self, increment: SE2, sigma: DoubleArray, ahead_m2: float = 0.0) -> BeliefGrid:
         """Eq. 2: move the belief by an odometry increment and blur it by the increment's covariance.
 
         The centre moves exactly; what is left is, per heading bin, the little by which a bin that points elsewhere
         drives elsewhere. Linear interpolation of that shift blurs by f (1 - f) px^2, which is taken off the Gaussian's
-        variance. Sigma (3, 3) is `increment_covariance`; its position part must be the same along both axes.
+        variance. Sigma (3, 3) is `increment_covariance`; its position part must be the same along both axes. A variance
+        along the heading alone is a quadrature of three points (Gauss and Hermite's), interpolated and taken off alike.
         """
         from scipy.ndimage import shift  # single observations do without
 
         check_increment(increment)
         moved = self.centre @ increment
         driven = moved.x_m - self.centre.x_m, moved.y_m - self.centre.y_m
-        variance_px = float(np.trace(sigma[:2, :2])) / 2 / self.resolution_m**2
-        weight = np.empty_like(self.probability)
+        variance_px = np.full(2, float(np.trace(sigma[:2, :2])) / 2 / self.resolution_m**2)  # down and right
+        weight, spread = np.empty_like(self.probability), self.probability
+        if ahead_m2 > 0:
+            far_px = math.sqrt(3 * ahead_m2) / self.resolution_m
+            by_px = far_px * np.array([-math.sin(moved.heading_rad), math.cos(moved.heading_rad)])
+            beside = sum(shift(spread, (0.0, *(sign * by_px)), order=1, mode="constant") for sign in (1, -1))
+            spread = spread * (2 / 3) + beside / 6
+            fraction_px = by_px - np.floor(by_px)
+            variance_px -= fraction_px * (1 - fraction_px) / 3
         for t, turn in enumerate(np.ravel(self.offsets()[2])):
             cos, sin = math.cos(turn) - 1.0, math.sin(turn)
             east, north = cos * driven[0] - sin * driven[1], sin * driven[0] + cos * driven[1]
-            image = self.probability[t]
+            image = spread[t]
             for axis, step in ((0, -north / self.resolution_m), (1, east / self.resolution_m)):
                 fraction = step - math.floor(step)
                 whole = (step, 0.0) if axis == 0 else (0.0, step)
                 image = shift(image, whole, order=1, mode="constant") if abs(step) > 1e-9 else image
-                image = _blurred(image, max(0.0, variance_px - fraction * (1 - fraction)), axis)
+                image = _blurred(image, max(0.0, float(variance_px[axis]) - fraction * (1 - fraction)), axis)
             weight[t] = image
         weight = _blurred(weight, float(sigma[2, 2]) / self.heading_step_rad**2, 0)
         return self._with(weight, moved).recentred()

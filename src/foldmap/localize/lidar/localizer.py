@@ -24,7 +24,7 @@ from foldmap.localize.lidar.confidence import (
 from foldmap.localize.lidar.histogram import BeliefGrid
 from foldmap.localize.lidar.search import WindowMatch
 from foldmap.localize.lidar.view import DecodedMap
-from foldmap.localize.motion import MotionNoise, increment_covariance
+from foldmap.localize.motion import MotionNoise, increment_covariance, scale_variance
 from foldmap.types import DoubleArray
 
 _TELLING = 3.0
@@ -116,6 +116,7 @@ class LidarFilter:
         self._last_refusal, self._lidar_age_s = Status.NO_MATCH, math.inf
         self._agreed_m, self._by_agreement = 0.0, False
         self._new_m = math.inf  # driven since a match on this ground was a whole witness
+        self._unseen_m = 0.0  # way whose error of scale nothing seen has corrected yet
         self.belief = self._around(prior, sigma_m, sigma_heading_rad)
 
     def step(
@@ -134,19 +135,24 @@ class LidarFilter:
         if not (math.isfinite(dt_s) and dt_s >= 0):
             raise ConfigError(f"a time step of {dt_s} s", "give a finite step >= 0")
         odometry = odometry or SE2(0.0, 0.0, 0.0)
-        belief = self.belief.predict(odometry, increment_covariance(odometry, dt_s, self._settings.motion))
+        driven_m, noise = math.hypot(odometry.x_m, odometry.y_m), self._settings.motion
+        grown_m2 = scale_variance(self._unseen_m, driven_m, noise)
+        self._unseen_m += driven_m
+        belief = before = self.belief.predict(odometry, increment_covariance(odometry, dt_s, noise), grown_m2)
         belief = belief.resized(*self._reach(belief.mean_and_covariance()[1]))
         self._lidar_age_s += dt_s
         if gps is not None:
             belief = self._with_gps(belief, *gps)
         if observation is None:
+            self._corrected(before, belief)
             self.belief = belief.recentred()
             return self._answer(Status.NO_OBSERVATION, LidarDiagnostics(reason="no observation"), begin_s)
         prior = belief.centre
         headings_rad = belief.headings_rad() - prior.heading_rad
         result = self.localizer.attempt_window(observation, prior, belief.radius_m, headings_rad)
-        driven_m = math.hypot(odometry.x_m, odometry.y_m)
-        self.belief = self._with_lidar(belief, result, driven_m).recentred()
+        belief = self._with_lidar(belief, result, driven_m)
+        self._corrected(before, belief)
+        self.belief = belief.recentred()
         here = self.belief.centre
         diagnostics = replace(
             result.estimate.diagnostics,
@@ -162,7 +168,18 @@ class LidarFilter:
 
     def weigh(self, east_m: float, north_m: float, sigma_m: float) -> None:
         """Weigh what something finer than satellites says of the position at the last step; errors as of a fix."""
-        self.belief = self.belief.updated(self.belief.gps_log_likelihood(east_m, north_m, sigma_m)).recentred()
+        belief = self.belief.updated(self.belief.gps_log_likelihood(east_m, north_m, sigma_m))
+        self._corrected(self.belief, belief)
+        self.belief = belief.recentred()
+
+    def _corrected(self, before: BeliefGrid, after: BeliefGrid) -> None:
+        """What was seen corrects the way driven by the share of the variance along it that it took (Schmidt, 1966).
+
+        Odometry's error of scale is the same from step to step; taken for noise it would let the belief be surer the
+        farther it is carried where matches tell little along the street.
+        """
+        share = after.variance_ahead_m2() / before.variance_ahead_m2()
+        self._unseen_m *= min(1.0, share)
 
     def _around(self, pose: SE2, sigma_m: float, sigma_heading_rad: float) -> BeliefGrid:
         """A Gaussian belief about a pose."""
