@@ -92,6 +92,6 @@ def _code(path: Path) -> str:
 
 
 def _data(room: Path) -> Iterator[Path]:
-    """Files of a room that are not code: trained models, tables."""
-    skipped = {".py", ".pyc"}
-    yield from sorted(path for path in room.rglob("*") if path.is_file() and path.suffix not in skipped)
+    """Files of a room that are not code: trained models, tables; what Python and numba keep there is neither."""
+    files = (path for path in room.rglob("*") if path.is_file() and path.suffix != ".py")
+    yield from sorted(path for path in files if "__pycache__" not in path.parts)

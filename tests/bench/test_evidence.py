@@ -125,6 +125,13 @@ def test_code_is_what_a_module_reaches_without_words(tmp_path: Path, monkeypatch
     assert seal() != first
 
 
+def test_compiled_code_is_no_data_of_a_room(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    for name in ("a.py", "weights.bin", "__pycache__/a.kernel-1.py311.nbi", "__pycache__/a.pyc"):
+        (tmp_path / name).write_text("x")
+    assert list(seals._data(tmp_path)) == [tmp_path / "weights.bin"]
+
+
 def test_a_run_is_done_until_its_inputs_change_and_goes_on_with_the_next_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
