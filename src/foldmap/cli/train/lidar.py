@@ -75,8 +75,7 @@ def lidar(
     """Train a matcher and codec, and write OUTPUT/model.safetensors, ready for foldmap fold --model.
 
     OUTPUT also gets the log, the validation curve (curve.csv, curve.png) and the settings. Without --map or --sweeps,
-    pairs of the generated town are drawn; with --sweeps and --pairs, half are of the drive and half of the town, which
-    is how to adapt a shipped model (--start) to a sensor from a short drive.
+    pairs of the generated town are drawn; with --sweeps and --pairs, half are of the drive: so a model is adapted.
     """
     from foldmap.api.training import lidar_pairs
     from foldmap.api.training.lidar import LidarRun, train_lidar
