@@ -20,6 +20,7 @@ class BinaryCodec:
     """Some bytes of bits a descriptor, and a linear decoder in half precision that comes with the map."""
 
     name = "binary"
+    span = None
 
     def __init__(self, encoder: nn.Module, weight_DB: FloatArray, bias_D: FloatArray) -> None:
         self._encoder = encoder
