@@ -131,6 +131,19 @@ def test_a_straight_road_is_ambiguous_along_itself() -> None:
     assert estimate.status in (Status.AMBIGUOUS, Status.DEGRADED)
 
 
+def test_a_journey_begins_the_street_again_after_a_way_too_long_to_follow_unseen() -> None:
+    from foldmap.localize.journey.coarse import Coarse
+
+    road = streets(LaneGraph.from_polylines([np.array([[0.0, 0], [300, 0]])]))
+    coarse = Coarse(StreetLocalizer(road.places, road.embeddings))
+    assert coarse.look(road.embeddings[10]) is not None
+    for _ in range(208):
+        coarse.move(SE2(1.0, 0.0, 0.0), True)
+    found = coarse.look(road.embeddings[75])
+    assert found is not None
+    assert found.status is not Status.OK  # as at the start: this road is alike along itself
+
+
 def test_two_streets_alike_are_ambiguous_until_a_disc_tells_them_apart() -> None:
     corner = np.array([[0.0, 0], [30, 0], [30, 30]])
     twin = streets(LaneGraph.from_polylines([corner, corner + np.array([500.0, 0.0])]))

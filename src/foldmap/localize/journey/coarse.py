@@ -14,6 +14,7 @@ from foldmap.localize.journey.moving import moved_on
 from foldmap.localize.lidar.gps_start import GpsStart
 from foldmap.localize.motion import MotionNoise
 from foldmap.localize.street.estimate import StreetEstimate
+from foldmap.localize.street.lane_motion import LaneMotion, driven_m
 from foldmap.localize.street.lane_places import turn_between
 from foldmap.localize.street.localizer import Seen, StreetFilter, StreetLocalizer
 from foldmap.localize.street.settings import StreetPrior
@@ -84,8 +85,8 @@ class Coarse:
         """Weigh what cameras saw of the streets."""
         if self._localizer is None or not len(self._localizer.places):
             return None
-        if self._filter is None:
-            self._filter = StreetFilter(self._localizer, self._disc())
+        if self._filter is None or abs(driven_m(self._step)) > LaneMotion().most_m:  # too far to follow lanes unseen
+            self._filter, self._step = StreetFilter(self._localizer, self._disc()), SE2(0.0, 0.0, 0.0)
         step, self._step = self._step, SE2(0.0, 0.0, 0.0)
         self.street = self._filter.step(seen, step)
         self._motion_known = True
