@@ -49,6 +49,7 @@ from benchmarks.street.data import StreetBoard
 from benchmarks.street.encoding import Encoding
 from benchmarks.street.finding import Finding
 from benchmarks.street.million import Million
+from benchmarks.street.paper import paper_rows as street_tables
 from benchmarks.street.retrieving import Aerial, Ring
 from benchmarks.trust.board import TrustBoard
 from benchmarks.trust.cost import Cost
@@ -101,7 +102,7 @@ def visual_rows() -> list[Row]:
 
 def street_rows() -> list[Row]:
     """All rows of the street layer, in the order of its issue's table."""
-    return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million()]
+    return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million(), *street_tables()]
 
 
 def trust_rows() -> list[Row]:
@@ -256,6 +257,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         default=Path("out/board/street/models"),
         help="street: trained models are kept here",
     )
+    parser.add_argument("--street-steps", type=int, default=None, help="street: train no longer than so many steps")
     given = parser.parse_args(argv)
     given.shared = shared
     return given
@@ -302,7 +304,8 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
     if layer in ("visual", WORLD):
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries, given.kept)
     if layer == "street":
-        return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache)
+        asked = {"tables": given.kept and given.kept / "street", "steps": given.street_steps}
+        return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache, **asked)
     return Board(data, models, given.threads, given.quiet)
 
 

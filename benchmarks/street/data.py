@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, number
-from benchmarks.street.recipes import RECIPES, Measured, given_file, given_model, trained_model
+from benchmarks.street.recipes import RECIPES, Measured, Recipe, given_file, given_model, trained_model
 from foldmap.api.training.trained_places import map_places, refuse_trained_on
 from foldmap.bench.street.data import Library, TileData
 from foldmap.bench.street.predict import Kept
@@ -41,6 +42,8 @@ class StreetBoard(Board):
         quiet: no progress on stderr.
         models: folder of trained models to measure; None trains them by their recipes.
         cache: where trained models are kept between runs.
+        tables: where the paper's tables keep what they have so far; None keeps it for this run.
+        steps: of training at most; None for as many as each recipe says.
         held_out: tiles that queries come from.
         calibration: the training tile of thresholds.
     """
@@ -54,10 +57,12 @@ class StreetBoard(Board):
         cache: Path = Path("out/board/street/models"),
         held_out: Sequence[str] = HELD_OUT,
         calibration: str = CALIBRATION,
+        tables: Path | None = None,
+        steps: int | None = None,
     ) -> None:
         super().__init__(data, (), threads, quiet)
         self.held_out, self.calibration = tuple(held_out), calibration
-        self._given, self._cache = models, cache
+        self._given, self._cache, self._tables, self._steps = models, cache, tables, steps
         self._scratch = tempfile.TemporaryDirectory(prefix="foldmap-board-")
 
     @property
@@ -69,6 +74,17 @@ class StreetBoard(Board):
     def kept(self) -> Kept:
         """Embeddings of this run."""
         return Kept(self.scratch / "kept")
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the paper's tables: their answers, embeddings, trained generators."""
+        return self._tables or self.scratch / "tables"
+
+    def recipe(self, name: str) -> Recipe:
+        """How a model is trained, with no more steps than were asked for."""
+        recipe = RECIPES[name]
+        steps = recipe.settings.steps if self._steps is None else min(recipe.settings.steps, self._steps)
+        return replace(recipe, settings=replace(recipe.settings, steps=steps))
 
     def close(self) -> None:
         """Remove what was kept for this run."""
@@ -136,7 +152,7 @@ class StreetBoard(Board):
                 path = given_file(self._given, name)
                 refuse_trained_on(path, map_places([self.tile(held_out).map for held_out in self.held_out]))
                 return given_model(path, name)
-            recipe = RECIPES[name]
+            recipe = self.recipe(name)
             start = self.model(recipe.start).model if recipe.start else None
             ring = None if recipe.cameras is None else self.ring()
             if ring is not None and recipe.cameras:

@@ -148,7 +148,7 @@ def trained_model(
         part = path.with_suffix(".part")
         part.write_bytes(FieldEmbedding(trainer.network, FieldSpec()).payload())
         os.replace(part, path)
-    return _read(path, recipe, "trained by its recipe")
+    return _read(path, recipe, f"trained by its recipe, {recipe.settings.steps} steps")
 
 
 def _read(path: Path, recipe: Recipe, how: str) -> Measured:

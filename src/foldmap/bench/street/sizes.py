@@ -14,13 +14,14 @@ from foldmap.bench.street.predict import NOT_KEPT, Kept, Stage, graphs_seal, sea
 from foldmap.bench.street.retrieval import Retrieval
 from foldmap.metrics.street_chamfer import PointSets, best_in_library, chamfer_m
 from foldmap.metrics.street_sampled import empty_m, sampled
+from foldmap.metrics.street_scores import StreetScores, mean_scores, sampled_scores
 from foldmap.street.graph.window import Window
 from foldmap.street.model import EmbeddingModel
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 
 FRACTIONS = (1 / 64, 1 / 16, 1 / 4, 1.0)
-MOST_MORE = 20_000
+MOST_MORE = 45_000
 """Graphs at most that the maps without images add."""
 
 Points = list[AnyArray]
@@ -28,23 +29,29 @@ Points = list[AnyArray]
 
 @dataclass(frozen=True)
 class Size:
-    """One library: what it is made of, graphs, those of them without images; mean Chamfer distances.
+    """One library: what it is made of, graphs, those of them without images; means over the queries.
 
-    `chamfer_m` is of the model's first graph, `oracle_m` of the best graph, `random_m` of chance.
+    `scores` are of the model's first graph; `oracle_m`, `random_m` Chamfer distances of the best one and of chance.
     """
 
     library: str
     count: int
     more: int
-    chamfer_m: float
+    scores: StreetScores
     oracle_m: float
     random_m: float
+
+    @property
+    def chamfer_m(self) -> float:
+        """Of the model's first graph."""
+        return self.scores.chamfer_m
 
     def row(self) -> dict[str, Any]:
         """Its row; `way_pct` within this library, as the bounds move with it."""
         span = self.random_m - self.oracle_m
         way = (self.random_m - self.chamfer_m) / span if span > 0 else float("nan")
-        return {**vars(self), "way_pct": 100 * way}
+        told = {key: value for key, value in vars(self).items() if key != "scores"}
+        return {**told, **self.scores.as_dict(), "way_pct": 100 * way}
 
 
 def measure_sizes(
@@ -78,17 +85,24 @@ def measure_sizes(
     def mean(points: Points, chosen: IntArray) -> float:
         return float(np.mean([chamfer_m(true, points[k], cap_m) for true, k in zip(truths, chosen, strict=True)]))
 
-    def add(label: str, more: int, rows: FloatArray, points: Points, best: DoubleArray) -> None:
+    true = [sampled(graph, data.window) for graph in done.truths]
+
+    def scored(graphs: Sequence[LaneGraph]) -> StreetScores:
+        pairs = zip(graphs, true, strict=True)
+        return mean_scores([sampled_scores(sampled(graph, data.window), one, data.window) for graph, one in pairs])
+
+    def add(label: str, rows: FloatArray, graphs: Sequence[LaneGraph], points: Points, best: DoubleArray) -> None:
         drawn = np.random.default_rng(len(rows)).integers(len(rows), size=(4, len(asked)))
         chance = float(np.mean([mean(points, one) for one in drawn]))
-        first = mean(points, nearest_rows(asked, rows))
+        first = scored([graphs[k] for k in nearest_rows(asked, rows)])
+        more = max(0, len(rows) - len(library))
         sizes.append(Size(label, len(rows), more, first, float(best.mean()), chance))
 
     for number, fraction in enumerate(fractions):
         part = np.sort(order[: max(1, round(fraction * len(library)))])
         some = [points[k] for k in part]
         best = _best(truths, some, cap_m)
-        add(f"{fraction:.3g} of the training maps", 0, rows[part], some, best)
+        add(f"{fraction:.3g} of the training maps", rows[part], [library.graphs[k] for k in part], some, best)
         told(number + 1, len(fractions) + bool(more))
     if more:
         extra = Library.of(more, data.window, most=MOST_MORE)
@@ -97,7 +111,8 @@ def measure_sizes(
         wide = np.concatenate([rows, _embedded(model, extra, kept, seal)])
         best = np.minimum(best, _best(truths, added, cap_m))
         named = ", ".join(dict.fromkeys(extra.maps)) if len(more) <= 6 else f"{len(more)} maps"
-        add(f"all, and graphs without images of {named}", len(extra), wide, points + added, best)
+        graphs = library.graphs + extra.graphs
+        add(f"all, and graphs without images of {named}", wide, graphs, points + added, best)
         told(len(fractions) + 1, len(fractions) + 1)
     return sizes
 
