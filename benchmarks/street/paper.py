@@ -38,8 +38,8 @@ class PaperTables:
     number: int
     name: str
     table: str
-    queries: int = 300
-    images: int = 4000
+    queries: int = 200
+    images: int = 2000
     generator: GeneratorSettings = PRESETS["small"]
     seed: int = 0
     when_named: bool = True
