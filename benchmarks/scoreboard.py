@@ -38,6 +38,7 @@ from benchmarks.lidar.folding import Demo, Folding, Overhead
 from benchmarks.lidar.given_map import GivenMap
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol
 from benchmarks.lidar.map_file import MapFile
+from benchmarks.lidar.paper import LidarBoard, table_rows
 from benchmarks.lidar.refusing import Refusing
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lidar.stepping import Stepping
@@ -92,6 +93,7 @@ def lidar_rows() -> list[Row]:
         ),
         PaperFigures(12, "paper", StreetProtocol()),
         MapFile(),
+        *table_rows(),
     ]
 
 
@@ -306,7 +308,9 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
     if layer == "street":
         asked = {"tables": given.kept and given.kept / "street", "steps": given.street_steps}
         return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache, **asked)
-    return Board(data, models, given.threads, given.quiet)
+    board = LidarBoard(data, models, given.threads, given.quiet)
+    board.kept = given.kept
+    return board
 
 
 def refuse_recorded(models: Sequence[Path], data: Path) -> None:
