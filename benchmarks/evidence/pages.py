@@ -3,7 +3,8 @@
 A table stands between ``<!-- evidence: NAME [table=TABLE] -->`` and ``<!-- end of evidence -->``; NAME is a run's. One
 figure stands in a sentence after ``<!-- NAME: LINE | FORMAT -->`` up to ``<!-- . -->``: LINE is the scoreboard's, or a
 method of a paper's table with ``/ KEY`` of its details; FORMAT is Python's, as ``{:.1f} cm``. What is asked, and how,
-stands between ``<!-- protocol -->`` and ``<!-- end of protocol -->``: nothing in there was measured.
+stands between ``<!-- protocol -->`` and ``<!-- end of protocol -->``: nothing in there was measured. What is computed
+from several results stands between ``<!-- computed: NAME -->``, of `COMPUTED`, and ``<!-- end of computed -->``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.results import RESULTS, Results, read_results
+from benchmarks.evidence.papers import PAPERS, paper_table
+from benchmarks.evidence.results import RESULTS, Results, line_of, read_results
+from benchmarks.evidence.roads import roads_table
 from benchmarks.evidence.runs import all_runs
 from benchmarks.evidence.seals import ROOT
 from benchmarks.lines import number
@@ -27,6 +31,12 @@ UNMEASURED = "Without a results file yet: `make evidence ONLY={}`."
 TYPED = Path(__file__).with_name("typed.json")
 """Page -> figures in it that no results file stands behind; `make evidence` lowers these, and never raises one."""
 
+COMPUTED: dict[str, Callable[[Path], list[str]]] = {
+    "roads": roads_table,
+    **{f"papers-{name}": partial(paper_table, name) for name in PAPERS},
+}
+"""Name -> lines of a table, from the folder of results."""
+_MADE = re.compile(r"(<!-- computed: (\S+) -->\n)(.*?)(<!-- end of computed -->)", re.DOTALL)
 _BLOCK = re.compile(r"(<!-- evidence: (\S+?)(?: table=(\S+))? -->\n)(.*?)(<!-- end of evidence -->)", re.DOTALL)
 _ONE = re.compile(r"(<!-- ([\w-]+): ([^|<]+?)(?: / (\w+))? \| ([^|<]+?) -->)(.*?)(<!-- \. -->)")
 _ASKED = re.compile(r"<!-- protocol -->.*?<!-- end of protocol -->|^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
@@ -44,6 +54,31 @@ _COLUMNS = {
     "plain_within_2_pct": "one pass: (2, 2), %",
     "cell": "median / degrees / widest, %",
     "plain": "one pass: the same",
+    "library": "library",
+    "count": "graphs",
+    "more": "without images",
+    "way_pct": "way, %",
+    "chamfer_m": "Chamfer, m",
+    "rand_loss": "RandLoss",
+    "mmd": "MMD",
+    "density_error": "density",
+    "reach_error_m": "reach, m",
+    "connectivity_error": "connectivity",
+    "topo_f": "topology F",
+    "px_cm": "pixel, cm",
+    "top9_px_pct": "top-9 px, %",
+    "top1_px_pct": "top-1 px, %",
+    "lateral_median_cm": "lateral, cm",
+    "longitudinal_median_cm": "longitudinal, cm",
+    "median_cm": "total, cm",
+    "p95_cm": "95th percentile, cm",
+    "beyond_50_cm_pct": "> 0.5 m, %",
+    "fail_100_m_pct": "failed by 100 m, %",
+    "fail_500_m_pct": "by 500 m, %",
+    "fail_end_pct": "by the end, %",
+    "bits_per_px": "bit/px of raster",
+    "bits_per_m2": "bit/m2",
+    "trained": "trained",
 }
 
 
@@ -73,26 +108,15 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         results = found(name)
         if results is None:
             raise ConfigError(f"there is no results file of {name}", f"run make evidence ONLY={name}")
-        return begin + form.format(figure_of(results, line, key)) + end
+        return begin + form.format(line_of(results, line, key)) + end
 
-    return _ONE.sub(told, _BLOCK.sub(made, text))
+    def computed(mark: re.Match[str]) -> str:
+        begin, name, _, end = mark.groups()
+        if name not in COMPUTED:
+            raise ConfigError(f"there is no computed table {name}", f"choose among {', '.join(COMPUTED)}")
+        return begin + "\n".join(COMPUTED[name](folder)) + "\n" + end
 
-
-def figure_of(results: Results, name: str, key: str | None = None) -> float:
-    """One line's figure, or one of the details of a method in a paper's table; the mean of the seeds.
-
-    Raises:
-        ConfigError: the results hold no such line, or no such number.
-    """
-    found = []
-    for one in results.seeds.values():
-        for line in one.figures:
-            value = line["detail"].get(key) if key else line["measured"]
-            if name == (line["detail"].get("method") if key else line["name"]) and value is not None:
-                found.append(float(value))
-    if len(found) != len(results.seeds):
-        raise ConfigError(f"the results of {results.name} hold no {name!r} {key or ''}", "name one that they hold")
-    return statistics.fmean(found)
+    return _ONE.sub(told, _BLOCK.sub(made, _MADE.sub(computed, text)))
 
 
 def table_of(results: Results, table: str | None = None) -> list[str]:
@@ -164,7 +188,7 @@ def typed_figures(text: str) -> int:
 
     Targets, which follow <= or >=, are none.
     """
-    return len(_FIGURE.findall(_ASKED.sub("", _ONE.sub("", _BLOCK.sub("", text)))))
+    return len(_FIGURE.findall(_ASKED.sub("", _ONE.sub("", _BLOCK.sub("", _MADE.sub("", text))))))
 
 
 def count_typed() -> dict[str, int]:

@@ -6,6 +6,7 @@ A file holds the figures of each seed; a run that is stopped between seeds goes 
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,20 @@ def read_results(name: str, folder: Path = RESULTS) -> Results | None:
         return Results(**held, seeds=seeds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} does not hold results: {error!r}", "delete it and run make evidence") from error
+
+
+def line_of(results: Results, name: str, key: str | None = None) -> float:
+    """One line's figure, or one of the details of a method in a paper's table; the mean of the seeds.
+
+    Raises:
+        ConfigError: the results hold no such line, or no such number.
+    """
+    found = []
+    for one in results.seeds.values():
+        for line in one.figures:
+            value = line["detail"].get(key) if key else line["measured"]
+            if name == (line["detail"].get("method") if key else line["name"]) and value is not None:
+                found.append(float(value))
+    if len(found) != len(results.seeds):
+        raise ConfigError(f"the results of {results.name} hold no {name!r} {key or ''}", "name one that they hold")
+    return statistics.fmean(found)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import pages, seals
-from benchmarks.evidence.results import RESULTS, Measured, Results, read_results
+from benchmarks.evidence.results import RESULTS, Measured, Results, line_of, read_results
 from benchmarks.evidence.runs import Run, all_runs, chosen_runs
 from benchmarks.lines import at_least, information
 from foldmap.errors import ConfigError
@@ -89,7 +89,7 @@ def test_a_figure_in_a_sentence_is_taken_from_the_results(tmp_path: Path) -> Non
     kept = results()
     detail = {"table": "table1", "method": "pq4", "median": 0.25}
     kept.seeds["0"].figures.append({**FIGURES[1], "name": "x: pq4", "detail": detail})
-    assert pages.figure_of(kept, "pq4", "median") == 0.25
+    assert line_of(kept, "pq4", "median") == 0.25
 
 
 def test_what_is_asked_and_code_are_no_measured_figures() -> None:
