@@ -61,6 +61,7 @@ from benchmarks.trust.sweeps import HostileSweeps, RightSweeps
 from benchmarks.visual.budgets import Unfolded, budget_rows
 from benchmarks.visual.codes import FourBytes, Geometry
 from benchmarks.visual.data import VisualBoard
+from benchmarks.visual.learned import learned_rows
 from benchmarks.visual.paper import PaperTables, paper_rows
 from benchmarks.visual.refusing import Refusing as RefusingPhotos
 from benchmarks.visual.speed import Selecting, Speed
@@ -99,7 +100,8 @@ def lidar_rows() -> list[Row]:
 
 def visual_rows() -> list[Row]:
     """All rows of the visual layer, in the order of its issue's table."""
-    return [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos(), *paper_rows()]
+    plain: list[Row] = [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
+    return [*plain, *paper_rows(), *learned_rows()]
 
 
 def street_rows() -> list[Row]:

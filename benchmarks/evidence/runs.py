@@ -26,8 +26,13 @@ MORE: dict[str, tuple[str, ...]] = {
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
 }
 """What runs are asked besides: rows that would take a day ask less."""
-SEEDS: dict[str, int] = {}
-"""Runs that are repeated with seeds 0, 1 and so on."""
+LEARNED = ("xfeat", "aliked")
+MORE |= {
+    f"visual-paper-redkitchen-{feature}-{table}": ("--queries", "30") for feature in LEARNED for table in ("1", "s2")
+}
+MORE |= {f"visual-paper-bonsai-{feature}-{table}": ("--queries", "18") for feature in LEARNED for table in ("1", "s2")}
+SEEDS: dict[str, int] = {f"visual-paper-redkitchen-{table}": 3 for table in ("1", "s1", "s2")}
+"""Runs that are repeated with seeds 0, 1 and so on: of codebooks and of training."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ def all_runs() -> list[Run]:
 
 def _run(layer: str, row: Row) -> Run:
     name = f"{layer}-{row.name}"
-    reads, also, seeds, more = READS[layer], ALSO.get(layer, ()), SEEDS.get(name, 1), MORE.get(name, ())
+    reads = READS[layer] + (("weights",) if any(f"-{feature}" in name for feature in LEARNED) else ())
+    also, seeds, more = ALSO.get(layer, ()), SEEDS.get(name, 1), MORE.get(name, ())
     return Run(name, layer, row.name, type(row).__module__, reads, also, seeds, more)
 
 

@@ -34,10 +34,14 @@ class PaperTables:
         """For people."""
         return f"table {self.table} of D-PQED's paper on {self.scene}"
 
+    def settings(self, board: VisualBoard) -> VisualBenchSettings:
+        """Of the benchmark."""
+        return VisualBenchSettings(tables=(self.table,), budgets=self.budgets, seed=self.seed)
+
     def lines(self, board: VisualBoard) -> Iterator[Line]:
         """See `Row`."""
         place = board.place(self.scene)
-        settings = VisualBenchSettings(tables=(self.table,), budgets=self.budgets, seed=self.seed)
+        settings = self.settings(board)
         folder = (board.kept or board.scratch) / f"{self.scene}-{self.seed}"  # tables share maps
         folder.mkdir(parents=True, exist_ok=True)
         found = run_visual([BenchScene(place.held_out, None)], folder, settings, stage=board.report)
