@@ -27,10 +27,10 @@ MORE: dict[str, tuple[str, ...]] = {
 }
 """What runs are asked besides: rows that would take a day ask less."""
 LEARNED = ("xfeat", "aliked")
-MORE |= {
-    f"visual-paper-redkitchen-{feature}-{table}": ("--queries", "30") for feature in LEARNED for table in ("1", "s2")
-}
-MORE |= {f"visual-paper-bonsai-{feature}-{table}": ("--queries", "18") for feature in LEARNED for table in ("1", "s2")}
+"""Features whose networks are read, too."""
+for _scene, _queries in (("redkitchen", "30"), ("bonsai", "18")):
+    for _feature in LEARNED:
+        MORE |= {f"visual-paper-{_scene}-{_feature}-{table}": ("--queries", _queries) for table in ("1", "s2")}
 SEEDS: dict[str, int] = {f"visual-paper-redkitchen-{table}": 3 for table in ("1", "s1", "s2")}
 """Runs that are repeated with seeds 0, 1 and so on: of codebooks and of training."""
 
