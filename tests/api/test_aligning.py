@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foldmap.api.folding import StreetOptions, VisualOptions, fold
+from foldmap.api.folding.aligning import align_scene
 from foldmap.atlas import FoldFile
 from foldmap.errors import PoseInputError
 from foldmap.geometry.similarity import Similarity
@@ -55,6 +56,17 @@ def _shifted(scene: SceneModel, sign: int = 1) -> np.ndarray:
     poses = scene.camera_SE3_world.copy()
     poses[:, :3, 3] += sign * poses[:, :3, :3] @ EAST_NORTH
     return poses
+
+
+def test_positions_in_degrees_are_refused_also_at_the_equator(tmp_path: Path) -> None:
+    """There a degree east is as long as one north: a similarity fits, of a scene that is millimetres large."""
+    scene = room_scene()
+    rows = [f"{n} {103.8 + x / 111319:.9f} {1.3 + y / 110574:.9f} 20" for n, (x, y, _) in zip(
+        scene.image_names, scene.centres_world, strict=True
+    )]  # fmt: skip
+    (tmp_path / "positions.txt").write_text("\n".join(rows))
+    with pytest.raises(PoseInputError, match=r"within 0\.05 m of each other"):
+        align_scene(replace(scene, metric=False), tmp_path / "positions.txt", None)
 
 
 @pytest.mark.parametrize("given", [("positions",), ("align",), ("positions", "align")])

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 
+import foldmap
+from foldmap.api.folding import StreetOptions, fold
 from foldmap.api.observing import layer_of
+from foldmap.api.observing_streets import StreetSource
 from foldmap.api.results import LocalizedObservation, is_about_photos, read_photo_lines, write_estimates
-from foldmap.errors import ConfigError
+from foldmap.api.street_changes import _opened
+from foldmap.errors import ConfigError, MapInputError
+from foldmap.formats.crs import from_lonlat
 from foldmap.formats.listing import ListedImage
 from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.street.estimate import StreetDiagnostics, StreetEstimate
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+from foldmap.street.graph.window import AROUND
 
 COMMON = ["name", "time_s", "status", "pose", "covariance", "protection_level", "diagnostics"]
 ALL = {"lidar", "visual", "street"}
@@ -99,3 +108,30 @@ def test_nothing_answered_is_a_header_alone(tmp_path: Path) -> None:
     estimate = Estimate.without_pose(Status.NO_MAP, Diagnostics())
     write_estimates(tmp_path / "e.txt", [LocalizedObservation("0.bin", "0", estimate)])
     assert (tmp_path / "e.txt").read_text().count("\n") == 1
+
+
+def test_an_ortho_image_of_another_crs_is_brought_to_the_street_map(tmp_path: Path) -> None:
+    """A map in degrees is folded in a frame of its own; poses of an image in UTM are where its lanes are."""
+    lonlat = np.array([[8.4, 49.0], [8.4028, 49.0]])
+    lane = {"type": "Feature", "properties": {}, "geometry": {"type": "LineString", "coordinates": lonlat.tolist()}}
+    (tmp_path / "lane.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [lane]}))
+    fold([tmp_path / "lane.geojson"], tmp_path / "lane.fold", street=StreetOptions(spacing=0))
+    east_m, north_m = from_lonlat(lonlat.mean(0), "EPSG:32632")[0]
+    place = {"transform": rasterio.Affine(0.5, 0, east_m - 50, 0, -0.5, north_m + 50), "crs": "EPSG:32632"}
+    with rasterio.open(
+        tmp_path / "o.tif", "w", driver="GTiff", width=200, height=200, count=3, dtype="uint8", **place
+    ) as f:
+        f.write(np.full((3, 200, 200), 99, np.uint8))
+    poses, model = tmp_path / "poses.csv", SimpleNamespace(window=AROUND)
+    poses.write_text(f"x_m,y_m,heading_rad\n{east_m},{north_m},0\n{east_m + 40},{north_m},0\n")
+    source = StreetSource([tmp_path / "o.tif"], poses)
+    with foldmap.open(tmp_path / "lane.fold") as town:
+        seen, region, moved = _opened(town.street, source, None, model)
+        assert region.away_m(moved[:1]) < 0.6  # vertices of the lane are a metre apart
+        assert math.degrees(moved[0].heading_rad) == pytest.approx(0.45, abs=0.1)  # UTM north is not true north there
+        assert "1 of 2 windows reach beyond" in seen.notes[0]
+        assert [seen.read(number) is None for number in range(2)] == [False, True]
+        with rasterio.open(tmp_path / "o.tif", "r+") as f:
+            f.crs = rasterio.crs.CRS.from_epsg(32633)  # which is not so
+        with pytest.raises(MapInputError, match="km from any lane"):
+            _opened(town.street, source, None, model)

@@ -21,6 +21,7 @@ from foldmap.formats.crs import (
     is_world_mercator,
     lonlat_lines,
     metric_lines,
+    moved_poses,
     read_crs,
     require_metric,
     require_true,
@@ -31,6 +32,7 @@ from foldmap.formats.crs import (
 from foldmap.formats.street.geojson import read_geojson, write_geojson
 from foldmap.formats.street.lanelet2.write import write_lanelet2
 from foldmap.formats.street.maps import read_street_maps
+from foldmap.geometry import SE2
 from foldmap.street.source import StreetMap
 
 GEOD = pyproj.Geod(ellps="WGS84")
@@ -294,3 +296,18 @@ def test_the_case_of_a_reference_with_a_geoid(shared_data: Path, tmp_path: Path)
     found = read_street_maps(case)[0]
     write_geojson(found, tmp_path / "out.geojson")
     write_lanelet2(tmp_path / "out.osm", found)
+
+
+def test_poses_of_one_crs_in_another() -> None:
+    place = np.array([[9.0, 49.0], [8.2, 49.01]])
+    local, utm = about(place), "EPSG:32632"
+    turned = from_lonlat(place, utm)
+    poses = [SE2(x, y, heading) for (x, y), heading in zip(turned.tolist(), (0.3, -3.0), strict=True)]
+    moved = moved_poses(poses, utm, local, "here")
+    np.testing.assert_allclose([(one.x_m, one.y_m) for one in moved], from_lonlat(place, local), atol=1e-4)
+    ahead = [one @ SE2(50.0, 0.0, 0.0) for one in poses]
+    there = moved_poses(ahead, utm, local, "here")
+    for one, other in zip(moved, there, strict=True):  # what lies ahead of one does so of the other
+        step = one.inverse() @ other
+        assert (step.x_m, step.y_m) == pytest.approx((50.0, 0.0), abs=0.05)
+    assert moved_poses(poses, utm, "epsg:32632", "here") == poses

@@ -30,7 +30,9 @@ AHEAD = np.array([[0.0, 0, 1, 1.5], [-1, 0, 0, 0.2], [0, -1, 0, 1.6], [0, 0, 0, 
 
 def sweep(seed: int) -> Sweep:
     rng = np.random.default_rng(seed)
-    return Sweep(rng.normal(0, 9, (50, 3)).astype(np.float32), rng.random(50).astype(np.float32))
+    return Sweep(
+        (rng.normal(0, 9, (50, 3)) * [1, 1, 0] - [0, 0, 1.7]).astype(np.float32), rng.random(50).astype(np.float32)
+    )
 
 
 def ring() -> CameraRing:
@@ -129,3 +131,70 @@ def test_what_is_no_raw_data_is_not_written(tmp_path: Path) -> None:
     mixed = [CameraEvent(0.1 * k, RingFrame(one, (image, image))) for k, one in enumerate((frames, other))]
     with pytest.raises(ConfigError, match="two rings"):
         write_drive(tmp_path / "third", mixed)
+
+
+def driven(folder: Path, **tables: str) -> Path:
+    """A drive of 60 s at 10 m/s with fixes each second; tables by name are written, or changed."""
+    folder.mkdir()
+    times = np.arange(60.0)
+    held = {
+        "fixes": "time_s,east_m,north_m\n" + "\n".join(f"{t},{10 * t},0" for t in times),
+        "odometry": "time_s,x_m,y_m,heading_rad\n" + "\n".join(f"{t},10,0,0" for t in times),
+    } | tables
+    for name, text in held.items():
+        (folder / f"{name}.csv").write_text(text + "\n")
+    told = {"foldmap_drive": 1} | {name: f"{name}.csv" for name in held}
+    (folder / "drive.json").write_text(json.dumps(told))
+    return folder
+
+
+def table(head: str, row: str) -> str:
+    """A line a second; in the row t is the time."""
+    return f"time_s,{head}\n" + "\n".join(row.replace("t", str(t)) for t in range(60))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("odometry", "time_s,x_m,y_m,heading_rad\n" + "\n".join(f"{t},{10 * t},0,0" for t in range(60)), "one frame"),
+        ("odometry", table("x_m,y_m,heading_rad", "t,10000,0,0"), "metres since"),
+        ("odometry", table("x_m,y_m,heading_rad", "t,10,0,12"), "radians, since"),
+        ("odometry", "time_s,x_m,y_m,heading_rad\n0,1,0,0\n2,1,0,0\n1,1,0,0", "line 4: time goes back"),
+        ("odometry", table("x_m,y_m,heading_rad", "170000000t,10,0,0"), "one clock"),
+        ("yaw_rate", table("yaw_rate_radps", "1763000000000000000,0.1"), "no seconds"),
+        ("yaw_rate", table("yaw_rate_radps", "t,20"), "radians a second"),
+        ("twist", table("ahead_mps,yaw_rate_radps", "t,10,4"), "radians a second"),
+        ("twist", table("ahead_mps", "t,10000"), "metres a second"),
+        ("truth", "time_s,x_m,y_m,heading_rad\n" + "\n".join(f"{t},0,{10 * t},90" for t in range(60)), "beyond a turn"),
+    ],
+)  # fmt: skip
+def test_tables_in_other_units_frames_and_clocks(tmp_path: Path, name: str, text: str, said: str) -> None:
+    read_drive(driven(tmp_path / "right"))
+    with pytest.raises(PoseInputError) as caught:
+        read_drive(driven(tmp_path / "wrong", **{name: text}))
+    assert said in str(caught.value)
+
+
+def test_one_scale_for_the_sweeps_of_a_drive_and_their_axes(tmp_path: Path) -> None:
+    """Bytes in 16 bits are told from a drive, not from each sweep; a lidar upside down is refused."""
+    import laspy
+
+    rng = np.random.default_rng(5)
+    around = np.column_stack([rng.uniform(-15, 15, (4000, 2)), np.full(4000, -1.8)])
+    (tmp_path / "drive").mkdir()
+    for number, most in enumerate((250, 65535)):
+        las = laspy.LasData(laspy.LasHeader(point_format=0, version="1.2"))
+        las.header.scales = np.full(3, 0.001)
+        las.x, las.y, las.z = around.T
+        las.intensity = np.full(4000, most, np.uint16)
+        las.write(tmp_path / "drive" / f"{number}.las")
+    (tmp_path / "drive" / "sweeps.csv").write_text("time_s,file\n0,0.las\n1,1.las\n")
+    told = {"foldmap_drive": 1, "sweeps": "sweeps.csv"}
+    (tmp_path / "drive" / "drive.json").write_text(json.dumps(told))
+    brightest = [float(event.sweep.intensity.max()) for event in read_drive(tmp_path / "drive").events()]
+    np.testing.assert_allclose(brightest, [250 / 65535, 1.0])
+    (tmp_path / "drive" / "drive.json").write_text(
+        json.dumps(told | {"vehicle_SE3_lidar": np.diag([1.0, -1, -1, 1]).tolist()})
+    )
+    with pytest.raises(FoldmapError, match="above the sensor"):
+        next(iter(read_drive(tmp_path / "drive").events()))

@@ -63,6 +63,9 @@ def test_degrees_become_metres_of_the_map(tmp_path: Path) -> None:
         ("1 2 3 1\n2 nan 3 1\n", "line 2: NaN"),
         ("1 2 3 1\n2 3 3\n", "line 2: 3 columns"),
         ("1 2 3 1\n2 3 3 0\n", "line 2: the standard deviation is 0"),
+        ("t,lat,lon,sigma\n0,49,8,2e-5\n", "line 2: the standard deviation is 2e-05"),  # degrees
+        ("t,lat,lon\n0,0,0\n", "the receiver had no fix"),
+        ("lat,lon\n49,8\n0,0\n", "no fix in row 2"),
         ("lat,lon\n49,8\n149,8\n", "line 3: 149 is no latitude"),
         ("lat,lon\n49,8\n49,\n", "line 3: could not convert"),
     ],
@@ -72,6 +75,13 @@ def test_a_bad_line_is_named(tmp_path: Path, text: str, message: str) -> None:
         read_fixes(written(tmp_path, text))
     with pytest.raises(ConfigError, match="standard deviation"):
         read_fixes(written(tmp_path, "1 2 3 1\n"), 0.0)
+
+
+def test_rows_in_which_the_receiver_had_no_fix_are_passed_over(tmp_path: Path) -> None:
+    text = "time_s;latitude;longitude;status\n0;0;0;0\n1;49;8;-1\n2;49;8.5;0\n"
+    fixes = read_fixes(written(tmp_path, text.replace(";", ",")))
+    assert fixes.times_s is not None
+    assert (fixes.times_s.tolist(), fixes.xy.tolist(), len(fixes.sigma_m)) == ([2.0], [[8.5, 49.0]], 1)
 
 
 def test_pairing_with_sweeps(tmp_path: Path) -> None:

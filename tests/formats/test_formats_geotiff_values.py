@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import from_lonlat
 from foldmap.formats.raster import values as geotiff_values
-from foldmap.formats.raster.geotiff import open_raster, raster_grid
+from foldmap.formats.raster.geotiff import open_mixed, open_raster, raster_grid
 from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff
 from foldmap.geometry import MetricGrid
 
@@ -226,3 +226,41 @@ def test_maps_are_not_written_where_their_crs_stretches_the_ground(tmp_path: Pat
         write_map_geotiff(tmp_path / "a.tif", grid, [], 128)
     assert "EPSG:32629" in caught.value.cure
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fills_a_map_and_heights_are_no_intensities(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:90, :120]
+    heights = (112 + rows / 20 + columns / 40).astype("float32")
+    white, grey = texture(0, 250, "uint8"), texture(0, 250, "uint8")
+    white[:50], grey[:50] = 255, 128
+    for values, said in (
+        (heights + texture(-0.02, 0.02, "float32"), "these are heights"),
+        (white, "values of 255 look like nodata"),
+        (grey, "values of 128 look like nodata"),
+    ):
+        with pytest.raises(MapInputError, match=said):
+            read(write(tmp_path, values))
+    smooth = texture(0, 1, "float32", (18, 24)).repeat(5, 0).repeat(5, 1)  # a coarse map, written finer
+    np.testing.assert_allclose(read(write(tmp_path, smooth)), smooth)
+
+
+@pytest.mark.parametrize(
+    ("called", "unit", "cure"),
+    [
+        (("Elevation", "mean intensity"), "", "--band 2"), (("", "reflectance"), "metre", "--band 2"),
+        (("point_count", ""), "", "--band"), (("intensity", "height"), "", ""), (("", ""), "", ""),
+        (("intensity spread", ""), "", "--band"), (("intensity, z up", ""), "", ""),
+    ],
+)  # fmt: skip
+def test_what_the_file_calls_a_band(tmp_path: Path, called: tuple[str, str], unit: str, cure: str) -> None:
+    path = tmp_path / "map.tif"
+    place = {"transform": rasterio.Affine(0.33, 0, 0, 0, -0.33, 0)}
+    with rasterio.open(path, "w", driver="GTiff", height=90, width=120, count=2, dtype="uint8", **place) as dataset:
+        dataset.write(np.stack([texture(0, 255, "uint8")] * 2))
+        dataset.descriptions, dataset.units = called, (unit, "")
+    if not cure:
+        open_mixed(path).close()
+        return
+    with pytest.raises(MapInputError, match="which is no intensity") as caught:
+        open_mixed(path)
+    assert cure in caught.value.cure

@@ -34,6 +34,19 @@ def test_kitti(tmp_path: Path, matrices: np.ndarray) -> None:
     np.testing.assert_allclose([p.matrix for p in trajectory.world_SE3_sensors], matrices, atol=1e-9)
 
 
+def test_whole_matrices_and_separators(tmp_path: Path, matrices: np.ndarray) -> None:
+    """Sixteen numbers a pose, row-major: column-major ones have their translation in the last row."""
+    path = tmp_path / "poses.txt"
+    np.savetxt(path, matrices.reshape(-1, 16), delimiter=";")
+    np.testing.assert_allclose([p.matrix for p in read_poses(path).world_SE3_sensors], matrices, atol=1e-9)
+    np.savetxt(path, matrices.transpose(0, 2, 1).reshape(-1, 16))
+    with pytest.raises(PoseInputError, match=r"line 1: a pose has the last row .* not 0 0 0 1"):
+        read_poses(path)
+    path.write_text(kitti_text(matrices), encoding="utf-16")
+    with pytest.raises(PoseInputError, match="but of UTF-16"):
+        read_poses(path)
+
+
 def test_kitti_camera(tmp_path: Path, matrices: np.ndarray) -> None:
     camera_T_sensor = np.eye(4)
     camera_T_sensor[:3] = np.array([[0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, -0.3]])

@@ -270,3 +270,41 @@ def test_without_a_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
     assert len(read_geojson(tmp_path / "map.geojson").street_map.graph) == len(town().graph)
     with pytest.raises(MissingExtraError, match="geopandas"):
         write_geoparquet(town(), tmp_path / "map.parquet")
+
+
+@pytest.mark.parametrize("form", ["geojson", "parquet"])
+@pytest.mark.parametrize(
+    ("said", "ways"),
+    [
+        ({}, [1]), ({"oneway": "yes"}, [1]), ({"oneway": "-1"}, [-1]), ({"oneway": "no"}, [1, -1]),
+        ({"oneway": False}, [1, -1]), ({"highway": "residential"}, [1, -1]), ({"highway": "motorway_link"}, [1]),
+        ({"highway": "primary", "junction": "roundabout"}, [1]), ({"highway": "footway"}, []),
+    ],
+)  # fmt: skip
+def test_roads_of_openstreetmap_are_driven_as_they_say(
+    tmp_path: Path, form: str, said: dict[str, Any], ways: list[int]
+) -> None:
+    """Each way has lanes of its own; a road for pedestrians beside another is left out and counted."""
+    lines = [shapely.LineString([(0, 0), (50, 0), (100, 10)]), shapely.LineString([(0, 90), (50, 90)])]
+    table = {name: [value, None] for name, value in said.items()}
+    frame = geopandas.GeoDataFrame({"id": ["road", "lane"], **table}, geometry=lines, crs=UTM)
+    path = tmp_path / f"map.{form}"
+    frame.to_parquet(path) if form == "parquet" else frame.to_file(path, driver="GeoJSON")
+    reading = WRITERS[form][1](path)
+    found = {lane.identity: k for k, lane in enumerate(reading.street_map.graph.lanes)}
+    assert set(found) == {"lane"} | {"road" if way > 0 else "road/reversed" for way in ways}
+    assert ways or list(reading.left_out) == ["line of highway footway, closed to vehicles"]
+    for way in ways:
+        graph = reading.street_map.graph
+        edge = graph.edges[graph.lane == found["road" if way > 0 else "road/reversed"]][0]
+        assert np.sign(np.diff(graph.vertices_m[edge, 0])[0]) == way
+
+
+def test_streets_in_millimetres_are_refused(tmp_path: Path) -> None:
+    for name, coordinates in (("long", [[0, 0], [9e6, 0]]), ("wide", [[0, 0], [900, 0]])):
+        lane = {"type": "LineString", "coordinates": coordinates}
+        features = [{"type": "Feature", "properties": {"width_m": 3500.0}, "geometry": lane}]
+        text = json.dumps({"type": "FeatureCollection", "foldmap:crs": None, "features": features})
+        (tmp_path / f"{name}.geojson").write_text(text)
+        with pytest.raises(MapInputError, match=r"give metres, not millimetres|3,500 m wide"):
+            read_geojson(tmp_path / f"{name}.geojson")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from foldmap.errors import FoldmapError, MapInputError, PoseInputError
@@ -18,6 +19,7 @@ from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.ortho import read_ground_image, read_ground_tile
 from foldmap.formats.street.observations.pairs import read_pairs
 from foldmap.formats.street.observations.ring import read_ring_file, write_ring_file
+from foldmap.geometry import SE2
 from foldmap.street.images.observation import AerialCrop, RingFrame
 from foldmap.street.images.rig import surround_ring
 from foldmap.street.paper.pairs import AerialPairs
@@ -298,3 +300,28 @@ def test_a_camera_that_sees_no_ground_is_named_with_the_cure(
         read_ring_file(ring_folder / "ring.json")
     with pytest.raises(MapInputError, match=message):
         replace(ring.take("camera_1"), vehicle_SE3_camera=pose[None], ground_z_m=ground_z_m)
+
+
+def test_colours_by_name_and_ground_that_an_ortho_image_does_not_show(tmp_path: Path) -> None:
+    pixels = write_tiff(tmp_path / "ortho.tif", 4)
+    with rasterio.open(tmp_path / "ortho.tif", "r+") as file:  # near infrared first, as of satellites
+        file.colorinterp = [ColorInterp.undefined, ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+    assert np.array_equal(read_ground_image(tmp_path / "ortho.tif").image, pixels[[3, 2, 1]].transpose(1, 2, 0))
+    shown = []
+    for how in ("black", "nodata", "alpha"):
+        pixels = write_tiff(tmp_path / "ortho.tif", 4 if how == "alpha" else 3)
+        pixels[3 if how == "alpha" else slice(None), :, :240] = 0
+        pixels[-1, :, 240:] |= 1
+        with rasterio.open(tmp_path / "ortho.tif", "r+", nodata=0 if how == "nodata" else None) as file:
+            file.colorinterp = [*file.colorinterp[:3], *[ColorInterp.alpha] * (file.count - 3)]
+            file.write(pixels)
+        ground = read_ground_image(tmp_path / "ortho.tif")
+        shown += [(ground.shows(SE2(85.0, 10.0, turn)), ground.shows(SE2(62.0, 10.0, turn))) for turn in (0.0, 1.5)]
+        with pytest.raises(MapInputError, match="reaches beyond"):
+            ground.crop(SE2(62.0, 10.0, 0.0))
+    assert shown == [(True, False)] * 6
+    write_tiff(tmp_path / "grey.tif", 1)
+    with rasterio.open(tmp_path / "grey.tif", "r+") as file:
+        file.write_colormap(1, {0: (255, 0, 0, 255)})
+    with pytest.raises(MapInputError, match="numbers of colours"):
+        read_ground_image(tmp_path / "grey.tif")

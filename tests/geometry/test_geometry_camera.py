@@ -7,6 +7,7 @@ import pytest
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import CAMERA_MODELS, SE3, Camera
+from foldmap.geometry.camera import require_plausible
 
 LENSES = {
     "SIMPLE_PINHOLE": [520.0, 320, 240],
@@ -122,3 +123,23 @@ def test_points_of_the_world_through_a_pose() -> None:
     camera_SE3_world = SE3(np.array([[0.0, -1, 0, 1], [0, 0, -1, 2], [1, 0, 0, 3]]))
     xy = camera_of("SIMPLE_PINHOLE").project(camera_SE3_world.apply(np.array([[1.0, 0, 0]])))
     np.testing.assert_allclose(xy, [[320 + 520 / 4, 240 + 520 * 2 / 4]])
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ([500.0, 320, 500, 240], "these are fx cx fy cy: write 500 500 320 240"),
+        ([35.0, 35, 320, 240], "in px, not in mm"),
+        ([500.0, 500, 640.5, 240], "lies outside"),
+        ([500.0, 375, 320, 180], ""),  # made less high
+        ([500.0, 500, 500, 240], ""),  # cut out of a larger image
+    ],
+)
+def test_parameters_that_can_be(params: list[float], said: str) -> None:
+    camera = Camera("PINHOLE", 640, 480, np.array(params))
+    if not said:
+        require_plausible(camera)
+        return
+    with pytest.raises(MapInputError) as caught:
+        require_plausible(camera)
+    assert said in str(caught.value)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pyproj import Transformer
 from scipy.spatial.transform import Rotation
 
@@ -160,6 +161,14 @@ def test_a_prior_is_heeded(client: Client, street: ServedStreet) -> None:
     assert (answer.status_code, answer.json()["status"]) == (404, "no_match")
 
 
+def turned() -> str:
+    """A JPEG whose EXIF says that the camera was held upright."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.new("RGB", (320, 240), (90, 90, 90)).save(file, "JPEG", exif=exif)
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def bomb(side_px: int) -> str:
     """A small PNG that declares many pixels."""
     import struct
@@ -195,6 +204,8 @@ def bomb(side_px: int) -> str:
         ({"params": {"model": "PINHOLE", "modelParams": [300, 300, 900, 120]}}, "principal point"),
         ({"params": {"model": "PINHOLE", "modelParams": ["a"]}}, "numbers"),
         ({"imageOrientation": {"mirrored": True, "rotation": 0}}, "mirrored"),
+        ({"imageOrientation": {"mirrored": False, "rotation": 90}}, "turned by 90"),
+        ({"imageBytes": turned(), "size": []}, "EXIF says that it is turned"),
     ],
 )
 def test_what_cannot_be_used_is_400_with_a_reason(

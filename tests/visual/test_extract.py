@@ -144,6 +144,9 @@ def test_photos_of_all_kinds(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "grey.png"), wide)
     assert np.array_equal(read_image(tmp_path / "deep.png"), wide)
     assert np.array_equal(read_image(tmp_path / "colour.tif"), colour)
+    Image.fromarray(wide.astype(np.int32)).save(tmp_path / "wide.tif")
+    with pytest.raises(MapInputError, match="convert it to 8 or 16 bits"):
+        read_image(tmp_path / "wide.tif")
     assert np.array_equal(read_image(tmp_path / "alpha.png"), colour)
     assert read_image(tmp_path / "palette.png").shape == colour.shape
     assert read_image(tmp_path / "turned.jpg").shape == wide.shape

@@ -39,6 +39,7 @@ class StreetObservations:
         maps: name of the street map of each, where what was brought says so.
         truth: number -> true graph in the ego frame, where what was brought has one.
         notes: what is missing or left out, for people.
+        crs: of the poses; empty where nobody says.
     """
 
     names: tuple[str, ...]
@@ -47,6 +48,7 @@ class StreetObservations:
     maps: list[str] | None = None
     truth: Callable[[int], LaneGraph] | None = None
     notes: list[str] = field(default_factory=list)
+    crs: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -175,7 +177,17 @@ def _ortho(path: Path, window: Window, poses: Path | None) -> StreetObservations
     ground = read_ground_tile(path).ground if path.suffix.lower() == ".npz" else read_ground_image(path)
     at = table.poses()
     names = table.names or tuple(str(number) for number in range(len(at)))
-    return StreetObservations(names, lambda number: ground.crop(at[number], window, CROP_PX), at)
+    shown = [ground.shows(pose, window) for pose in at]
+    if not any(shown):
+        ground.crop(at[0], window, CROP_PX)  # which is refused
+    beyond = [name for name, shows in zip(names, shown, strict=True) if not shows]
+    left_out = f"{len(beyond)} of {len(names)} windows reach beyond what {path} shows and are left out"
+    notes = [left_out] if beyond else []
+
+    def decode(number: int) -> Observation | None:
+        return ground.crop(at[number], window, CROP_PX) if shown[number] else None
+
+    return StreetObservations(names, decode, at, notes=notes if beyond else [], crs=ground.grid.crs_wkt)
 
 
 def _pairs(path: Path, window: Window, cameras: Sequence[str]) -> StreetObservations:

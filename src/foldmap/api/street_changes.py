@@ -15,6 +15,7 @@ from foldmap.api.observing_streets import StreetObservations, StreetSource
 from foldmap.api.street_layers import comparing_model, layer_model, one_region
 from foldmap.atlas import FoldUpdater
 from foldmap.errors import ConfigError, MapInputError, ModelError
+from foldmap.formats.crs import moved_poses
 from foldmap.formats.street.geojson import LineFeature, write_features
 from foldmap.geometry import SE2
 from foldmap.localize.street.estimate import least_similarity
@@ -40,6 +41,8 @@ from foldmap.street.unfold import FoldedStreet
 from foldmap.street.update import StreetUpdate, update_street
 
 Report = Callable[[int, int], None]
+_FAR_M = 1000.0
+"""Observations that are all farther from a map are of another frame."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,14 @@ def _opened(
     seen = source.open(model.window)
     poses = seen.placed(source.poses)
     name = one_region([one.name for one in layer.regions], region, seen.maps)
-    return seen, MappedRegion.read(layer, name), poses
+    mapped = MappedRegion.read(layer, name)
+    if seen.crs and mapped.crs:
+        poses = moved_poses(poses, seen.crs, mapped.crs, f"{source.paths[0]} and {name}")
+    away_m = mapped.away_m(poses)
+    if away_m > _FAR_M:
+        cure = "give poses in the frame of the street map; an ortho image with its crs is brought there"
+        raise MapInputError(f"the nearest observation is {away_m / 1000:,.1f} km from any lane of {name!r}", cure)
+    return seen, mapped, poses
 
 
 def _found(mapped: MappedRegion, survey: Survey, settings: ChangeSettings, notes: list[str]) -> FoundChanges:

@@ -16,6 +16,7 @@ from pyproj import CRS, Proj, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from foldmap.errors import MapInputError
+from foldmap.geometry import SE2
 from foldmap.geometry.geopose import Anchor
 from foldmap.types import AnyArray, DoubleArray
 
@@ -117,6 +118,19 @@ def anchor_at(x_m: float, y_m: float, crs: Any, where: str = "the map") -> Ancho
     ways = [here.in_map(lat, lon) for lon, lat in (first, second)]
     east_m, north_m = (ways[1] - ways[0])[:2].tolist()
     return Anchor(latitude, here.longitude_deg, 0.0, math.atan2(north_m, east_m))
+
+
+def moved_poses(poses: Sequence[SE2], source: Any, target: Any, where: str) -> list[SE2]:
+    """Poses of one metric crs in another, headings by where a few metres ahead lie; errors of `to_lonlat`."""
+    first, second = read_crs(source, where), read_crs(target, where)
+    if not poses or first.equals(second, ignore_axis_order=True):
+        return list(poses)
+    ahead = SE2(_SMALL_M, 0.0, 0.0)
+    at = np.array([(one.x_m, one.y_m) for pose in poses for one in (pose, pose @ ahead)])
+    moved = from_lonlat(to_lonlat(at, first, where), second, where).reshape(-1, 2, 2)
+    way = moved[:, 1] - moved[:, 0]
+    headings = np.arctan2(way[:, 1], way[:, 0])
+    return [SE2(*row) for row in np.column_stack([moved[:, 0], headings]).tolist()]
 
 
 def _transform(points: AnyArray, crs: CRS, where: str, back: bool) -> DoubleArray:

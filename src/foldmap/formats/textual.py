@@ -23,16 +23,18 @@ def read_text(path: Path, cure: str = "give poses as KITTI or TUM text") -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise PoseInputError(f"{path} is not a text file of UTF-8, but of UTF-16", "write it as UTF-8") from error
         raise PoseInputError(f"{path} is not a text file", cure) from error
 
 
 def content_lines(path: Path, after: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, words) of the lines that are neither blank nor ``#`` comments; commas separate too.
+    """Yield (line number, words) of the lines that are neither blank nor ``#`` comments; , and ; separate too.
 
     Lines up to ``after`` are a header.
     """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.split("#", 1)[0].replace(",", " ").split()
+        words = line.split("#", 1)[0].replace(",", " ").replace(";", " ").split()
         if words and number > after:
             yield number, words
 

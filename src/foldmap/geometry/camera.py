@@ -24,7 +24,9 @@ CAMERA_MODELS: dict[str, tuple[int, int]] = {
 
 _ONE_FOCAL = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"}
 _MAX_SIDE_PX = 1 << 20
-_LEAST_FOCAL = 0.05  # of a pinhole, share of the longer side
+_LEAST_FOCAL = 0.12  # of a pinhole, share of the longer side: it sees 153 degrees
+_SQUARE, _OBLONG, _MIDDLE = 0.02, 0.1, 0.1
+"""Pixels are square or not by the share that focal lengths differ; how far a principal point is from the middle."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class Camera:
 def require_plausible(camera: Camera) -> None:
     """Refuse parameters in another order or unit, which nothing tells but what the numbers can be.
 
-    Raises `MapInputError`: the principal point lies outside of the image, or a pinhole sees 168 degrees or more.
+    Raises `MapInputError`: the principal point lies outside of the image, a pinhole sees 153 degrees or more, or focal
+    lengths and principal point are rather a camera matrix read row by row (fx cx fy cy).
     """
     (x, y), (fx, fy) = camera.centre_px, camera.focal_px
     size = f"{camera.width_px} x {camera.height_px} px"
@@ -118,3 +121,8 @@ def require_plausible(camera: Camera) -> None:
         raise MapInputError(what, "expected MODEL width height params, in COLMAP's order")
     if "FISHEYE" not in camera.model and min(fx, fy) < _LEAST_FOCAL * max(camera.width_px, camera.height_px):
         raise MapInputError(f"a focal length of {min(fx, fy):g} px for an image of {size}", "give it in px, not in mm")
+    oblong = camera.model not in _ONE_FOCAL and abs(fx - fy) > _OBLONG * fx and abs(fx - x) <= _SQUARE * fx
+    aside, *turned = (abs(share - 0.5) for share in (x / camera.width_px, fy / camera.width_px, y / camera.height_px))
+    if oblong and aside > _MIDDLE > max(turned):
+        what = f"focal lengths {fx:g} and {fy:g}, principal point {x:g}, {y:g} for an image of {size}"
+        raise MapInputError(what, f"these are fx cx fy cy: write {fx:g} {x:g} {fy:g} {y:g}")

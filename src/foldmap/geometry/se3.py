@@ -11,14 +11,15 @@ from foldmap.errors import PoseInputError
 from foldmap.geometry.se2 import SE2
 from foldmap.types import DoubleArray
 
-_ORTHONORMAL_TOLERANCE = 1e-2
+_ORTHONORMAL_TOLERANCE, _LAST_ROW_TOLERANCE = 1e-2, 1e-6
 
 
 @dataclass(frozen=True)
 class SE3:
     """A spatial pose ``target_SE3_source`` held as a 4x4 matrix, metres.
 
-    Raises `PoseInputError`: the matrix is not finite, not 4x4 (or 3x4), or its rotation part is not a rotation.
+    Raises `PoseInputError`: the matrix is not finite, not 4x4 (or 3x4), its rotation part is not a rotation, or its
+    last row is not 0 0 0 1.
     """
 
     matrix: DoubleArray
@@ -31,6 +32,9 @@ class SE3:
             raise PoseInputError(f"a pose has shape {matrix.shape}", "give a 3x4 or 4x4 matrix")
         if not np.isfinite(matrix).all():
             raise PoseInputError("a pose has NaN or infinite entries", "remove that pose and its sweep")
+        if np.abs(matrix[3] - [0.0, 0.0, 0.0, 1.0]).max() > _LAST_ROW_TOLERANCE:
+            what = f"a pose has the last row {' '.join(f'{value:g}' for value in matrix[3])}, not 0 0 0 1"
+            raise PoseInputError(what, "give row-major matrices, the translation in the last column")
         rotation = matrix[:3, :3]
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > _ORTHONORMAL_TOLERANCE or np.linalg.det(rotation) < 0:
             what = "a pose's rotation is not orthonormal and right-handed"

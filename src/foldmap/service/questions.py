@@ -15,7 +15,7 @@ from foldmap.errors import InputError, MapFormatError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.service.problems import bad_request, of_client
 from foldmap.types import ByteArray
-from foldmap.visual.features.images import image_size_px, read_image_bytes
+from foldmap.visual.features.images import image_size_px, is_turned, read_image_bytes
 
 LEAST_RADIUS_M = 64.0
 """Around a prior no smaller disc is believed in: as `foldmap.api.opened.FoldedMap.localize` has it."""
@@ -88,8 +88,14 @@ def _pixels(reading: Mapping[str, Any], max_pixels: int) -> ByteArray:
     text, size = reading.get("imageBytes"), _list(reading, "size")
     if not isinstance(text, str) or not text:
         raise bad_request("the camera reading has no imageBytes", "send the image in base64")
-    if _is_object(reading.get("imageOrientation") or {}, "imageOrientation").get("mirrored") is True:
+    orientation = _is_object(reading.get("imageOrientation") or {}, "imageOrientation")
+    if orientation.get("mirrored") is True:
         raise bad_request("a mirrored image shows no place", "send it as the camera sees it")
+    rotation_deg = _number(orientation, "rotation", 0)
+    if rotation_deg % 360:
+        raise bad_request(
+            f"the image is turned by {rotation_deg:g} degrees", "send it upright, with intrinsics of that"
+        )
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
         payload = base64.b64decode("".join(text.split()), validate=True)
@@ -103,6 +109,9 @@ def _pixels(reading: Mapping[str, Any], max_pixels: int) -> ByteArray:
         raw = np.frombuffer(payload, np.uint8).reshape(height, width, each)
         return np.ascontiguousarray(raw[:, :, 0] if each == 1 else raw[:, :, :3])
     pixels = read_image_bytes(payload, max_pixels)
+    if not size and is_turned(payload):
+        said = "the photo's EXIF says that it is turned, and nobody says of which image the intrinsics are"
+        raise bad_request(said, "send it upright, or the size of the image as its pixels are stored")
     found = image_size_px(pixels)
     if width and height and (width, height) != found:
         said = f"the image is {found[0]} x {found[1]} px, its size is said to be {width} x {height}"

@@ -15,9 +15,11 @@ from foldmap.formats.naming import naming
 from foldmap.formats.poses.control import read_control, read_positions
 from foldmap.geometry.similarity import Alignment, align
 from foldmap.street.source import StreetMap
+from foldmap.types import DoubleArray
 from foldmap.visual.source import SceneModel
 
 _MOST_SCALE = 0.1
+_LEAST_SIDE_M = 0.05
 _NAMED = 10
 
 
@@ -48,6 +50,7 @@ def align_scene(scene: SceneModel, positions: Path | None, control: Path | None)
         there.append(second)
         names += [f"pair {k}" for k in range(1, len(first) + 1)]
     with naming(positions or control or "the alignment"):
+        _require_metres(np.concatenate(there))
         found = align(np.concatenate(here), np.concatenate(there))
         by = found.similarity
         if scene.metric and abs(math.log(by.scale)) > _MOST_SCALE:
@@ -56,6 +59,14 @@ def align_scene(scene: SceneModel, positions: Path | None, control: Path | None)
     moved = by.apply(scene.points_world)
     cameras = by.move_cameras(scene.camera_SE3_world)
     return replace(scene, points_world=moved, camera_SE3_world=cameras, metric=True), _said(found, names)
+
+
+def _require_metres(places: DoubleArray) -> None:
+    """Refuse places (N, 3) that lie within centimetres of each other, seen from above: those are degrees."""
+    if len(places) > 1 and float(np.ptp(places[:, :2], axis=0).max()) < _LEAST_SIDE_M:
+        first = ", ".join(f"{value:.7g}" for value in places[0])
+        what = f"places such as {first} all lie within {_LEAST_SIDE_M:g} m of each other"
+        raise PoseInputError(what, "give metres of the map's frame, not longitude and latitude")
 
 
 def align_streets(street_map: StreetMap, control: Path) -> tuple[StreetMap, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from foldmap.errors import BagInputError, MapInputError
 from foldmap.formats.street.observations.images import decode_rgb
 from foldmap.geometry import Camera
+from foldmap.geometry.camera import require_plausible
 from foldmap.types import ByteArray, DoubleArray
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
@@ -73,7 +74,9 @@ def camera_of(info: Any, rectified: bool, where: str) -> tuple[Camera, DoubleArr
     pinhole = [fx, fy, cx + _HALF_PX, cy + _HALF_PX]
     try:
         name, extra = _lens(model, distortion, where)
-        return Camera(name, *size, np.array([*pinhole, *extra])), turn
+        camera = Camera(name, *size, np.array([*pinhole, *extra]))
+        require_plausible(camera)
+        return camera, turn
     except MapInputError as error:
         raise BagInputError(f"{where}: {error.message}", "calibrate the camera") from error
 

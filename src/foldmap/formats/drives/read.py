@@ -30,13 +30,15 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import InputError, PoseInputError
+from foldmap.formats.drives.plausible import check_tables
 from foldmap.formats.poses.fixes import Fixes, read_fixes
 from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.street.observations.ring import read_ring_file
 from foldmap.formats.street.untrusted import read_json
-from foldmap.formats.sweeps.files import read_sweep
+from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.formats.textual import read_csv_table
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.mapping.belonging import check_ground, probed
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.events import (
     CameraEvent,
@@ -103,13 +105,22 @@ class Drive:
         yield from heapq.merge(*parts, key=lambda event: event.time_s)
 
     def _sweeps(self) -> Iterator[Event]:
-        for (time_s,), (_, path) in zip(self.rows.get("sweeps", ()), self.files.get("sweeps", ()), strict=True):
-            try:
-                sweep = read_sweep(path, self.intensity_scale)
-            except InputError as error:
-                self.damaged.append(str(error))
-                continue
-            yield SweepEvent(float(time_s), in_vehicle_axes(sweep, self.vehicle_SE3_lidar))
+        sweeps = SweepSequence(tuple(path for _, path in self.files.get("sweeps", ())), self.intensity_scale)
+        sweeps.full_scale  # noqa: B018  # one for the drive: where it cannot be known, no sweep can be used
+        some = [self._sweep(sweeps, number, []) for number in probed(len(sweeps))]
+        turned = [sweep for sweep in some if sweep is not None]
+        check_ground(turned, [SE3(np.eye(4))] * len(turned), f"{self.folder}, in the vehicle's axes")
+        for number, (time_s,) in enumerate(self.rows.get("sweeps", ())):
+            sweep = self._sweep(sweeps, number, self.damaged)
+            if sweep is not None:
+                yield SweepEvent(float(time_s), sweep)
+
+    def _sweep(self, sweeps: SweepSequence, number: int, damaged: list[str]) -> Sweep | None:
+        try:
+            return in_vehicle_axes(sweeps[number], self.vehicle_SE3_lidar)
+        except InputError as error:
+            damaged.append(str(error))
+            return None
 
     def _frames(self) -> Iterator[Event]:
         if self.ring is None:
@@ -180,6 +191,10 @@ def read_drive(folder: Path | str) -> Drive:
     if strange:
         raise PoseInputError(f"{folder}: the ring has no camera {strange[0]}", "name the cameras as ring.json does")
     fixes = read_fixes(_inside(folder, told["fixes"])) if "fixes" in told else None
+    spans_s = {name: (float(table[0, 0]), float(table[-1, 0])) for name, table in rows.items() if len(table)}
+    if fixes is not None and fixes.times_s is not None:
+        spans_s["fixes"] = float(fixes.times_s.min()), float(fixes.times_s.max())
+    check_tables(folder, rows, spans_s)
     return Drive(folder, rows, files, fixes, ring, _mount(folder, told), _scale(folder, told))
 
 
@@ -207,6 +222,10 @@ def _table(folder: Path, path: Path, needed: tuple[str, ...], name: str) -> tupl
     if not np.isfinite(numbers).all():
         raise PoseInputError(f"{path} holds NaN or infinity", "leave those rows out")
     order = np.argsort(numbers[:, 0], kind="stable")
+    back = np.flatnonzero(np.diff(numbers[:, 0]) < 0)
+    if name == "odometry" and len(back):
+        said = f"{path}, line {table.rows[back[0] + 1][0]}: time goes back, and steps are since the row before"
+        raise PoseInputError(said, "give the steps in the order in which they were driven")
     every = [(cells.get("camera", ""), _inside(folder, cells["file"])) for _, cells in table.rows] if words else []
     return numbers[order], [every[row] for row in order] if every else []
 

@@ -1,7 +1,7 @@
 """Fixes of a satellite receiver: a line each, east, north and standard deviation in the map's frame, or degrees.
 
 ``time east north sigma`` without a header, TUM rows, or a table whose first line names its columns; of that, time and
-sigma may be missing and other columns are passed over.
+sigma may be missing and other columns are passed over. Rows in which the receiver had no fix are passed over, too.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ _NAMES = {
     "north": "north northing y north_m northing_m y_m",
     "latitude": "latitude lat latitude_deg lat_deg",
     "longitude": "longitude lon lng long longitude_deg lon_deg",
+    "status": "status fix_status status.status",
     "sigma": "sigma sigma_m std std_m stddev accuracy accuracy_m hacc horizontal_accuracy horizontal_accuracy_m",
 }
 _KIND = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 _UNIT = re.compile(r"\s*[\[(].*?[\])]\s*$|_(?:s|sec|ns|ms|us)$")
 _TICKS = re.compile(r"(?:[\[(]|_)\s*(ms|us|ns)\s*[\])]?\s*$")
+_LEAST_SIGMA_M = 1e-3
 _TICK_S = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
@@ -132,6 +134,9 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
         if len(data[0][1]) != 4:
             raise PoseInputError(f"{path}, line {data[0][0]}: {len(data[0][1])} columns without names", f"give {WHAT}")
     values = _values(path, data, columns)
+    taken = _taken(path, values)
+    values = {kind: column[taken] for kind, column in values.items()}
+    data = [data[int(row)] for row in np.flatnonzero(taken)]
     _check(path, data, values)
     sigmas = values.get("sigma", np.full(len(data), sigma_m))
     in_degrees = "latitude" in values
@@ -170,10 +175,21 @@ def _values(path: Path, data: list[tuple[int, list[str]]], columns: Mapping[str,
     return dict(zip(columns, np.array(rows).T, strict=True))
 
 
+def _taken(path: Path, values: Mapping[str, DoubleArray]) -> BoolArray:
+    """Which rows a receiver had a fix in: without one many write latitude and longitude 0, or a status below 0."""
+    none = values["status"] < 0 if "status" in values else np.zeros(len(next(iter(values.values()))), np.bool_)
+    if "latitude" in values:
+        none = none | ((values["latitude"] == 0) & (values["longitude"] == 0))
+    if none.all() or ("time" not in values and none.any()):
+        said = "the receiver had no fix" if none.all() else f"the receiver had no fix in row {int(none.argmax()) + 1}"
+        raise PoseInputError(f"{path}: {said}", "give rows in which it had one, with times where some are missing")
+    return np.asarray(~none)
+
+
 def _check(path: Path, data: list[tuple[int, list[str]]], values: Mapping[str, DoubleArray]) -> None:
     """Refuse what is no place, and what is no standard deviation, by its line."""
     wrong: list[tuple[str, str, Callable[[DoubleArray], BoolArray], str]] = [
-        ("sigma", "the standard deviation is {}", lambda value: value <= 0, "give positive metres"),
+        ("sigma", "the standard deviation is {}", lambda value: value < _LEAST_SIGMA_M, "give metres, 0.001 or more"),
         ("latitude", "{} is no latitude", lambda value: np.abs(value) > 90, "give degrees under the right name"),
         ("longitude", "{} is no longitude", lambda value: np.abs(value) > 360, "give degrees under the right name"),
     ]

@@ -52,7 +52,7 @@ def pose_columns(path: Path) -> PoseColumns | None:
     """The columns that a pose table's header names; None where no line before the first row of numbers names them."""
     comments: list[tuple[int, str]] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.split("#", 1)[0].replace(",", " ").split()
+        words = line.split("#", 1)[0].replace(",", " ").replace(";", " ").split()
         if words and is_number(words[0]):
             return _of_comments(path, comments, len(words))
         if line.strip(", \t"):
@@ -164,8 +164,8 @@ def read_poses(path: Path | str, calibration: Path | str | None = None) -> Traje
             raise PoseInputError(f"{path} is a TUM trajectory, which takes no calibration", "leave the calibration out")
         times_s, poses = read_tum_poses(path, columns)
         return Trajectory(path, "tum", poses, times_s)
-    if len(words) == 12:
+    if len(words) in (12, 16):
         camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
         return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
     cure = "give row-major 3x4 matrices or t x y z qx qy qz qw"
-    raise PoseInputError(f"{path}, line {line}: {len(words)} columns, neither KITTI (12) nor TUM (8)", cure)
+    raise PoseInputError(f"{path}, line {line}: {len(words)} columns, neither KITTI (12, 16) nor TUM (8)", cure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
 from foldmap.formats.crs import require_true
-from foldmap.formats.raster.values import check_band, declared_scale, refuse_empty, refuse_nodata
+from foldmap.formats.raster.values import check_band, check_texture, declared_scale, refuse_nodata
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.relief import ReliefSource
 from foldmap.lidar.source import RasterMap, RasterSource
@@ -27,6 +28,10 @@ from foldmap.types import BoolArray
 _SQUARE_TOLERANCE = 1e-6
 _ALIGNED_TOLERANCE_PX = 0.01
 _LEAST_PIXEL_M = 1e-3
+_STATISTIC = "count|density|varian|spread|std|sigma"
+_INTENSITY = re.compile(rf"^(?!.*(?:{_STATISTIC})).*(?:intens|reflect|remission|amplitude|albedo)")
+_OTHER = re.compile(rf"height|elevation|altitude|depth|slope|class|label|{_STATISTIC}|(?:\b|_)(?:z|dem|dsm|dtm)\b")
+_LENGTHS = {"m", "metre", "metres", "meter", "meters", "ft", "foot", "feet", "us survey foot"}
 
 
 class RasterFile:
@@ -46,8 +51,8 @@ class RasterFile:
         ]
         declared = declared_scale(path, dataset, band)
         self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
-        if not self._alpha and MaskFlags.all_valid in dataset.mask_flag_enums[band - 1]:
-            refuse_empty(path, grid.shape, self._stored)
+        declares = bool(self._alpha) or MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1]
+        check_texture(path, grid.shape, self._stored, declares)
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved.
@@ -83,6 +88,17 @@ class RasterFile:
     def _observed(self, row: int, col: int, height_px: int, width_px: int) -> Any:
         raw, valid = self._stored(row, col, height_px, width_px)
         return raw[valid]
+
+    def require_intensity(self) -> None:
+        """Refuse a band that the file itself calls something else, such as heights, by its description or its unit."""
+        names = [str(name or "").lower() for name in self._dataset.descriptions]
+        mine, unit = names[self.band - 1], str(self._dataset.units[self.band - 1] or "").lower()
+        if _INTENSITY.search(mine) or not (_OTHER.search(mine) or unit in _LENGTHS):
+            return
+        found = [number for number, name in enumerate(names, 1) if _INTENSITY.search(name)]
+        cure = "choose the band of intensity with --band" + (f" {found[0]}" if found else "")
+        what = f"{mine[:40]!r}" + (f" in {unit}" if unit else "")
+        raise MapInputError(f"{self.path} calls band {self.band} {what}, which is no intensity", cure)
 
     def close(self) -> None:
         """Close the file."""
@@ -233,9 +249,10 @@ def files_of(path: Path) -> list[Path]:
 def open_mixed(path: Path | str, band: int = 1, relief_band: int | None = None) -> RasterFile | ReliefFile:
     """Open one band of a raster, and where it is named that of relief, mixed; errors as `open_raster`."""
     intensity = open_raster(path, band)
-    if relief_band is None:
-        return intensity
     try:
+        intensity.require_intensity()
+        if relief_band is None:
+            return intensity
         return ReliefFile(intensity, open_raster(path, relief_band))
     except Exception:
         intensity.close()

@@ -20,6 +20,7 @@ from foldmap.formats.street.polylines import (
     KIND_NAMES,
     TOLERANCE_M,
     attributes_of,
+    directions,
     kind_of_line,
     line_name,
     polyline_map,
@@ -100,10 +101,11 @@ def read_geojson(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
 
     Lines that have ``from`` and ``to`` keep their topology exactly; those of other files are matched at their ends, to
     ``tolerance_m``. Of those, LineStrings, MultiLineStrings and what is such in GeometryCollections are read, with the
-    properties ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``. Longitude and
-    latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle of the map. A ``crs`` member,
-    as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that coordinates are metres of a local
-    frame; coordinates that cannot be degrees are taken for such, those that may be either are a MapInputError.
+    properties ``kind`` ("lane" or "link"), ``lane_type``, ``width_m``, ``speed_limit_mps``, ``id``, and OpenStreetMap's
+    (`directions`). Longitude and latitude, as RFC 7946 has it, are projected to a transverse Mercator about the middle
+    of the map. A ``crs`` member, as GeoJSON had before, may name another crs, and ``"foldmap:crs": null`` says that
+    coordinates are metres of a local frame; coordinates that cannot be degrees are taken for such, those that may be
+    either are a MapInputError.
     """
     content = read_json(path, "GeoJSON")
     found = _features(content, path)
@@ -167,11 +169,13 @@ def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, toler
         if mine and name in taken:
             left_out["id that was there before, numbered on"] += 1
         taken.add(name)
-        lines += mine
-        kinds += [kind_of_line(properties.get("kind"), left_out)] * len(mine)
-        lanes += [attributes_of(properties, name)] * len(mine)
+        for way in directions(properties, left_out) if mine else ():
+            lines += [line[::way] for line in mine]
+            kinds += [kind_of_line(properties.get("kind"), left_out)] * len(mine)
+            lanes += [attributes_of(properties, name if way > 0 else f"{name}/reversed")] * len(mine)
     if not lines and not left_out.faults:
-        raise MapInputError(f"{path} holds no LineString", "give lanes as LineStrings in driving direction")
+        open_to = " that is open to vehicles" if left_out else ""
+        raise MapInputError(f"{path} holds no LineString{open_to}", "give lanes as LineStrings in driving direction")
     if not lines:
         return reading_of(StreetMap(path.stem, LaneGraph.empty()), left_out, path)
     names = unique_names([lane.identity for lane in lanes])

@@ -17,6 +17,7 @@ from foldmap.formats.street.geojson import VERSION, properties_of, row_of
 from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
+    directions,
     kind_of_line,
     line_name,
     polyline_map,
@@ -90,10 +91,12 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
         graph = graph_of_rows(found, str(path))
         require_metres(graph, str(path))
         return reading_of(StreetMap(str(name), graph, crs), left_out, path)
-    kinds = [kind_of_line(each.get("kind"), left_out) for each in properties]
     names = unique_names([line_name((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
-    lanes = [attributes_of(each, title) for each, title in zip(properties, names, strict=True)]
-    found_map, _ = polyline_map(str(name), lines, kinds, lanes, crs, tolerance_m, left_out)
+    every = zip(lines, properties, names, strict=True)
+    driven = [(line[::way], each, title, way) for line, each, title in every for way in directions(each, left_out)]
+    kinds = [kind_of_line(each.get("kind"), left_out) for _, each, _, _ in driven]
+    lanes = [attributes_of(each, title if way > 0 else f"{title}/reversed") for _, each, title, way in driven]
+    found_map, _ = polyline_map(str(name), [line for line, _, _, _ in driven], kinds, lanes, crs, tolerance_m, left_out)
     require_metres(found_map.graph, str(path))
     return reading_of(found_map, left_out, path)
 

@@ -24,6 +24,9 @@ from foldmap.types import DoubleArray
 TOLERANCE_M = 0.5
 """How far the end of a lane may be from the start of the next, unless told otherwise."""
 
+_AGAINST, _BOTH_WAYS = {"-1", "reverse", "backward"}, {"no", "false", "0"}
+_WALKED = {"footway", "path", "steps", "pedestrian", "cycleway", "bridleway", "corridor", "platform", "proposed"}
+
 KIND_NAMES = {"lane": LANE, "link": LINK}
 
 
@@ -90,6 +93,24 @@ def kind_of_line(kind: Any, left_out: LeftOut) -> int:
     if kind not in KIND_NAMES:
         left_out[f"kind {str(kind)[:40]!r}, which is neither lane nor link: taken for a lane"] += 1
     return KIND_NAMES.get(str(kind), LANE)
+
+
+def directions(properties: Mapping[str, Any], left_out: LeftOut) -> tuple[int, ...]:
+    """Which ways a line is driven: 1 as it runs, -1 against; none where it is closed to vehicles, which is counted.
+
+    Lines are in driving direction, unless OpenStreetMap's properties say otherwise: ``oneway`` yes, no or -1; a
+    ``highway`` that says nothing of it is open both ways, but for motorways and roundabouts.
+    """
+    highway, oneway = properties.get("highway"), properties.get("oneway")
+    if isinstance(highway, str) and highway in _WALKED:
+        left_out[f"line of highway {highway}, closed to vehicles"] += 1
+        return ()
+    said = str(oneway).strip().lower() if isinstance(oneway, str | bool | int) else ""
+    if said in _AGAINST:
+        return (-1,)
+    implied = str(highway).startswith("motorway") or properties.get("junction") in ("roundabout", "circular")
+    both = said in _BOTH_WAYS or (said == "" and isinstance(highway, str) and not implied)
+    return (1, -1) if both else (1,)
 
 
 def attributes_of(properties: Mapping[str, Any], identity: str) -> LaneAttributes:

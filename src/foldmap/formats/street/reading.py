@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+import numpy as np
+
 from foldmap.errors import MapInputError
 from foldmap.formats.naming import naming
 from foldmap.street.source import StreetMap
 
 FARTHEST_M = 1e8
 """Coordinates beyond this are no place on Earth in any frame, and too large to compute with."""
+_LONGEST_PIECE_M, _WIDEST_M = 5000.0, 50.0
 _Given = ParamSpec("_Given")
 _Read = TypeVar("_Read")
 
@@ -78,6 +81,7 @@ def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: in
 
     More lanes that are damaged than are left, or none left, are a MapInputError: the rest would mislead.
     """
+    _require_sizes(street_map, where)
     kept = len(street_map.graph.lanes) if kept is None else kept
     lost = sum(fault.lanes for fault in left_out.faults)
     if lost > kept or (left_out.faults and not kept):
@@ -87,6 +91,17 @@ def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: in
     counts = {what: count for what, count in left_out.items() if count > 0}
     metres = {what: length for what, length in left_out.length_m.items() if what in counts}
     return MapReading(street_map, counts, metres, tuple(left_out.faults))
+
+
+def _require_sizes(street_map: StreetMap, where: object) -> None:
+    """Refuse lanes of a size that no street has in metres: half of their pieces, or widths, are far too large."""
+    graph = street_map.graph
+    widths_m = [lane.width_m for lane in graph.lanes if lane.width_m is not None]
+    piece_m = float(np.median(graph.edge_lengths_m)) if len(graph.edges) else 0.0
+    width_m = float(np.median(widths_m)) if widths_m else 0.0
+    if piece_m > _LONGEST_PIECE_M or width_m > _WIDEST_M:
+        size = f"lanes are {width_m:,.0f} m wide" if width_m > _WIDEST_M else f"lanes have pieces of {piece_m:,.0f} m"
+        raise MapInputError(f"{where}: {size}", "give metres, not millimetres or pixels")
 
 
 def strict(reading: MapReading) -> MapReading:

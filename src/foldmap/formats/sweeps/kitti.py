@@ -10,7 +10,7 @@ from foldmap.errors import PoseInputError, SweepInputError
 from foldmap.formats.naming import naming, reading
 from foldmap.formats.sweeps.bin_layout import describe_layout
 from foldmap.formats.sweeps.cloud import Cloud
-from foldmap.formats.textual import number_rows, numbers, read_text
+from foldmap.formats.textual import content_lines, number_rows, numbers, read_text
 from foldmap.geometry import SE3
 
 _BYTES_PER_POINT = 16
@@ -48,15 +48,16 @@ def _other_layout(path: Path, data: bytes, found: str, cure: str) -> SweepInputE
 
 
 def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[SE3]:
-    """``world_SE3_sensor`` of every line of a KITTI pose file: twelve numbers, a row-major 3x4 matrix.
+    """``world_SE3_sensor`` of every line of a KITTI pose file: twelve numbers, a row-major 3x4 matrix; 4x4 is sixteen.
 
     With ``camera_SE3_sensor``, the extrinsic of `read_kitti_calibration`, rows are camera poses ``camera0_SE3_camera``,
     as KITTI odometry ships them. The world is then the first sweep's sensor frame.
     """
     poses: list[SE3] = []
-    for line, row in number_rows(path, 12, "KITTI pose (twelve numbers, a row-major 3x4 matrix)"):
+    count = 16 if len(next(content_lines(path), (0, []))[1]) == 16 else 12
+    for line, row in number_rows(path, count, f"KITTI pose ({count} numbers, a row-major {count // 4}x4 matrix)"):
         with naming(f"{path}, line {line}"):
-            poses.append(SE3(row.reshape(3, 4)))
+            poses.append(SE3(row.reshape(-1, 4)))
     if not poses:
         raise PoseInputError(f"{path} holds no poses", "give one pose a sweep")
     if camera_SE3_sensor is None:

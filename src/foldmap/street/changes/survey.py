@@ -91,13 +91,21 @@ class MappedRegion:
         near = self._index.near(pose.x_m, pose.y_m, window.radius_m)
         return cut(self.stored.take_edges(near), pose, window)
 
+    def away_m(self, poses: Sequence[SE2]) -> float:
+        """How far the nearest of some poses is from a lane; 0 where there is no pose, or no lane."""
+        if not len(self.fine) or not poses:
+            return 0.0
+        return float(self._distances_m(poses).min())
+
+    def _distances_m(self, poses: Sequence[SE2]) -> DoubleArray:
+        at = np.array([(pose.x_m, pose.y_m) for pose in poses]).reshape(-1, 2)
+        return np.asarray(cKDTree(self.fine.vertices_m).query(at)[0], np.float64)
+
     def without_lanes(self, poses: Sequence[SE2], free_m: float) -> list[int]:
         """Which poses have no lane of the map within `free_m`."""
         if not len(self.fine):
             return list(range(len(poses)))
-        at = np.array([(pose.x_m, pose.y_m) for pose in poses]).reshape(-1, 2)
-        far, _ = cKDTree(self.fine.vertices_m).query(at)
-        return [int(k) for k in np.flatnonzero(far > free_m)]
+        return [int(k) for k in np.flatnonzero(self._distances_m(poses) > free_m)]
 
     def beyond(self, present: FloatArray, pose: SE2, spec: FieldSpec) -> Evidence:
         """A field (headings, rows, columns) less the map's lanes around a pose; nothing is said to be gone."""

@@ -16,17 +16,20 @@ from foldmap.street.images.pyramid import Pyramid, build_pyramid, sample_affine
 from foldmap.types import BoolArray, ByteArray, DoubleArray
 
 _LARGEST_PX = 4096
+_LOOKED_AT_PX, _LEAST_SHOWN = 80, 0.995
 
 
 @dataclass(frozen=True)
 class GroundImage:
     """An ortho image, uint8 (H, W, 3), row 0 north: every pixel shows the ground straight below it.
 
-    `grid` says where its pixels lie, in the frame of the street map that goes with it.
+    `grid` says where its pixels lie, in the frame of the street map that goes with it; `observed`, bool (H, W), which
+    of them show ground, None where all do.
     """
 
     image: ByteArray
     grid: MetricGrid
+    observed: BoolArray | None = None
 
     def __post_init__(self) -> None:
         check_rgb("the ground image", self.image)
@@ -51,14 +54,24 @@ class GroundImage:
         xy = self.xy_px(points_m)
         return np.asarray(((xy >= margin) & (xy <= size - margin)).all(-1))
 
+    def shows(self, world_SE2_ego: SE2, window: Window = AROUND) -> bool:
+        """Whether a window lies within the image, and all but a two-hundredth of it shows ground."""
+        corners = np.array([(x, y) for x in (window.back_m, window.ahead_m) for y in (window.right_m, window.left_m)])
+        if not self.inside(world_SE2_ego.apply(corners)).all():
+            return False
+        if self.observed is None:
+            return True
+        points = world_SE2_ego.apply(window_points_m(window, _LOOKED_AT_PX).reshape(-1, 2))
+        column, row = np.floor(self.xy_px(points)).astype(np.int64).T
+        return float(self.observed[row, column].mean()) >= _LEAST_SHOWN
+
     def crop(self, world_SE2_ego: SE2, window: Window = AROUND, size_px: int = 160) -> AerialCrop:
         """Cut a window of `size_px` rows out and turn it into the ego frame, filtered over each pixel's footprint.
 
-        MapInputError: the window reaches beyond the image.
+        MapInputError: the window reaches beyond the image, or where it shows no ground.
         """
         shape = window_shape(window, size_px)
-        corners = np.array([(x, y) for x in (window.back_m, window.ahead_m) for y in (window.right_m, window.left_m)])
-        if not self.inside(world_SE2_ego.apply(corners)).all():
+        if not self.shows(world_SE2_ego, window):
             raise MapInputError(
                 f"the window about ({world_SE2_ego.x_m:.1f}, {world_SE2_ego.y_m:.1f}) reaches beyond the ground image",
                 f"stay {window.radius_m:.0f} m away from its edges",

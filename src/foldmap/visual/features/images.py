@@ -13,7 +13,7 @@ from foldmap.types import AnyArray, ByteArray
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 """Rec. 709, which COLMAP uses; Pillow's own grey is Rec. 601 and moves keypoints."""
 
-_EXIF_MAKE, _EXIF_MODEL, _EXIF_SHOT = 0x010F, 0x0110, 0x8769
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION, _EXIF_SHOT = 0x010F, 0x0110, 0x0112, 0x8769
 _EXIF_FOCAL, _EXIF_LENS = (0x920A, 0xA405), (0xA404, 0xA434)  # in mm, as of 35 mm film; digital zoom, lens
 
 
@@ -57,10 +57,20 @@ def read_image_bytes(payload: bytes, most_px: int, name: str = "the photo") -> B
     return _as_bytes(pixels, name)
 
 
+def is_turned(payload: bytes) -> bool:
+    """Whether the EXIF of an image file says that it is to be turned or mirrored, which its pixels are not."""
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            return int(image.getexif().get(_EXIF_ORIENTATION, 1)) > 1
+    except Exception:  # hostile bytes, see `read_image_bytes`
+        return False
+
+
 def _as_bytes(pixels: AnyArray, name: str) -> ByteArray:
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
-    if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535:
+    wide_bytes = pixels.dtype.itemsize > 2 and pixels.max() <= 255  # at 16 bits all would be black
+    if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535 or wide_bytes:
         raise MapInputError(f"{name} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
     return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
 

@@ -26,6 +26,7 @@ from foldmap.formats.naming import naming
 from foldmap.formats.street.reading import FARTHEST_M
 from foldmap.formats.street.untrusted import read_json
 from foldmap.geometry import Camera
+from foldmap.geometry.camera import require_plausible
 from foldmap.street.images.observation import CameraRing
 
 _WHAT = "a camera ring: JSON with cameras, each with name, model, width_px, height_px, params, vehicle_SE3_camera"
@@ -72,7 +73,9 @@ def _lens(path: Path, row: Mapping[str, Any]) -> Camera:
         raise MapInputError(f"{path}: {row['name']} has the size {size}", "give whole pixels")
     params = _numbers(path, row, "params", None)
     with naming(f"{path}: {row['name']}"):
-        return Camera(str(row["model"]), size[0], size[1], params)
+        camera = Camera(str(row["model"]), size[0], size[1], params)
+        require_plausible(camera)
+        return camera
 
 
 def _numbers(path: Path, row: Mapping[str, Any], key: str, shape: tuple[int, ...] | None) -> Any:
