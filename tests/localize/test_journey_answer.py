@@ -36,6 +36,19 @@ def test_what_lidar_agrees_with_is_ok_where_cameras_are_sure_of_it(
     assert answer(fine, idle, idle, idle, Layers(), settings, 0, 0.0).status is status
 
 
+def test_where_the_ground_is_another_there_is_no_pose_until_a_layer_confirms_it() -> None:
+    settings, here = JourneySettings(), SE2(0.0, 0.0, 0.0)
+    fine = Fine(here, np.eye(3) * 1e-4, None, settings)
+    fine.ok_age_s, idle = {"visual": 0.0}, cast("Any", SimpleNamespace(alive=[], health={}))
+    fine.moved()
+    assert answer(fine, idle, idle, idle, Layers(), settings, 0, 0.0).status is Status.AMBIGUOUS
+    assert fine.photo(SE2(0.5, 0.0, 0.0), np.eye(3) * 1e-4)
+    found = answer(fine, idle, idle, idle, Layers(), settings, 0, 0.0)
+    assert found.status is Status.OK
+    assert found.pose is not None
+    assert found.pose.x_m == pytest.approx(0.5, abs=0.01)
+
+
 @pytest.mark.parametrize(("age_s", "cameras"), [(0.1, 1), (0.5, 3)])
 def test_few_cameras_are_enough_while_lidar_is_sure(age_s: float, cameras: int) -> None:
     journey = Journey(Layers())

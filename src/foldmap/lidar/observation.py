@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.continuity import Continuity
 from foldmap.lidar.mapping.ground import ground_mask
 from foldmap.lidar.mapping.lean import upright
 from foldmap.lidar.relief import mixed
@@ -174,16 +176,35 @@ class SweepStack:
         self._resolution_m, self._sensor_height_m = resolution_m, sensor_height_m
         self._kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=most)
         self._standing: deque[DoubleArray] | None = deque(maxlen=most) if relief else None
+        self._continuity = Continuity()
+        self.broken = False
+        """Whether the newest sweep did not go on where odometry laid it: those before it were let go."""
 
     def add(self, sweep: Sweep, world_SE3_sensor: SE3) -> Observation:
-        """Lay a sweep on those before and draw them; of the poses, as from odometry, only differences matter."""
+        """Lay a sweep on those before and draw them; of the poses, as from odometry, only differences matter.
+
+        A sweep that does not show the ground that odometry lays it on is drawn alone.
+        """
         points, intensity = aggregate([sweep], [world_SE3_sensor], 0, sensor_height_m=self._sensor_height_m)
         world_SE2_vehicle = world_SE3_sensor.to_se2()
-        self._kept.append((points[:, :2], intensity, world_SE2_vehicle))
-        vehicle_SE2_world = world_SE2_vehicle.inverse()
-        laid = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in self._kept]
-        values = np.concatenate([value for _, value, _ in self._kept])
-        drawn = rasterize(np.concatenate(laid), values, self._resolution_m, *extent_of(self._resolution_m))
+        vehicle_SE2_world, newest = world_SE2_vehicle.inverse(), points[:, :2]
+        if len(self._kept) == self._kept.maxlen:
+            self._kept.popleft()
+        self.broken = False
+        laid_m = [(vehicle_SE2_world @ pose).apply(xy) for xy, _, pose in self._kept]
+        values = [value for _, value, _ in self._kept]
+        if self._kept:
+            last = vehicle_SE2_world @ self._kept[-1][2]
+            before = np.concatenate(laid_m), np.concatenate(values)
+            self.broken = not self._continuity.holds(newest, intensity, *before, math.hypot(last.x_m, last.y_m))
+        if self.broken:
+            self._kept.clear()
+            laid_m, values = [], []
+            if self._standing is not None:
+                self._standing.clear()
+        self._kept.append((newest, intensity, world_SE2_vehicle))
+        points_m, every = np.concatenate([*laid_m, newest]), np.concatenate([*values, intensity])
+        drawn = rasterize(points_m, every, self._resolution_m, *extent_of(self._resolution_m))
         if self._standing is None:
             return drawn
         standing = upright(sweep, world_SE3_sensor)

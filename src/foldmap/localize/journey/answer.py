@@ -79,6 +79,8 @@ def _of_fine(fine: Fine, settings: JourneySettings) -> tuple[Status, str, tuple[
     """What a tracked pose is worth."""
     spoke = tuple(sorted(name for name, age_s in fine.ok_age_s.items() if age_s <= settings.fresh_s))
     age_s = min(fine.ok_age_s.values(), default=math.inf)
+    if "motion" in fine.conflicts:
+        return Status.AMBIGUOUS, "the ground is not that which odometry leads to", spoke
     if fine.sigma_m > settings.lost_sigma_m:
         return Status.AMBIGUOUS, f"nothing has confirmed the pose for {age_s:.1f} s", spoke
     if fine.unmatched_s > settings.doubt_s:

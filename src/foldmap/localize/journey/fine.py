@@ -111,6 +111,12 @@ class Fine:
         else:
             self.conflicts.pop("street", None)
 
+    def moved(self) -> None:
+        """Take it that the vehicle is not where odometry says: the pose is worth nothing until it is confirmed."""
+        sigma_m = 2 * self._settings.lost_sigma_m
+        self.covariance = self.covariance + np.diag([sigma_m**2, sigma_m**2, 0.0])
+        self.conflicts["motion"] = 1
+
     def _apart(self, pose: SE2, covariance: DoubleArray) -> bool:
         """Whether a fine pose is elsewhere; below 30 cm layers may differ by how their maps were laid together."""
         slack = np.diag([0.1**2, 0.1**2, math.radians(1.0) ** 2])
@@ -131,4 +137,5 @@ class Fine:
 
     def _confirmed(self, layer: str) -> None:
         self.ok_age_s[layer], self.unmatched_s = 0.0, 0.0
-        self.conflicts.pop("visual", None)
+        for other in ("visual", "motion"):
+            self.conflicts.pop(other, None)

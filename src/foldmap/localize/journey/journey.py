@@ -145,6 +145,8 @@ class Journey:
         observation = self._senses.drawn(event.sweep, self._here, known)
         if self._fine is not None:
             self._senses.told("lidar", *self._fine.sweep(observation))
+            if self._senses.broken:
+                self._fine.moved()
         if self._fine is None or self._doubted(self._fine):
             regions = self._regions()
             # a pose that is only doubted is kept meanwhile: its sweeps are to take no longer than they may

@@ -73,6 +73,11 @@ class Senses:
             self._stack = SweepStack(folded.grid.resolution_m, self._most, relief=relief)
         return self._stack.add(sweep, SE3.from_se2(start_SE2_vehicle))
 
+    @property
+    def broken(self) -> bool:
+        """Whether the newest sweep did not show the ground that odometry laid it on."""
+        return self._stack is not None and self._stack.broken
+
     def queries(self, event: CameraEvent, most: int) -> tuple[Query, ...]:
         """Some photos of an event with their features, in the vehicle's axes; none where nothing extracts them.
 
