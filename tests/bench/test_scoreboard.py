@@ -21,7 +21,7 @@ from benchmarks.lidar.folding import Overhead
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
 from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
-from benchmarks.lidar.streets import PaperFigures
+from benchmarks.lidar.streets import PaperFigures, difference_of_medians
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information, number
 from foldmap.api.training.trained_places import drive_place
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
@@ -148,6 +148,11 @@ def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, mo
     assert lines["foldmap-tiny: payload"].verdict == "info"
     along = lines["foldmap-tiny-marks, filter: along the street, against the best simple code"]
     assert along.target == f"<= {number(lines['raw16, filter: along the street, median'].measured or 0.0)}"
+    assert (
+        " cm to raw16 + localizer, 95 % interval "
+        in lines["foldmap-tiny-marks: along the street, against the best simple code"].note
+    )
+    assert lines["raw16, filter: frames answered ok or degraded"].unit == "%"
     across, along, total = (lines[f"raw16: {what}"].measured for what in (
         "across the street, median", "along the street, median", "median error"
     ))  # fmt: skip
@@ -161,6 +166,17 @@ def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, mo
     # The painted drive is 20 m: one segment, which ends before 100 m.
     assert math.isnan(lines["raw16, filter: segments that fail within 100 m"].measured or 0.0)
     assert lines["raw16, filter: segments that fail by the end"].measured in (0, 100)
+
+
+def test_a_difference_of_medians_is_of_pairs() -> None:
+    rng = np.random.default_rng(0)
+    own = rng.exponential(40.0, 35)
+    assert difference_of_medians(own + 3.0, own) == pytest.approx((3.0, 3.0))
+    low, high = difference_of_medians(own, own[::-1])
+    assert low < 0 < high
+    low, high = difference_of_medians(own + 500.0, rng.exponential(40.0, 35))
+    assert 400 < low < high < 600
+    assert math.isinf(difference_of_medians(np.full(6, np.inf), own[:6])[0])
 
 
 def test_recordings_of_several_sensors_are_found_beside_the_layer(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from foldmap.errors import ConfigError, ModelError, PoseInputError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.confidence import ConfidenceThresholds
-from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings
+from foldmap.localize.lidar.histogram import BeliefGrid
+from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer, LidarSettings, _log_likelihood
 
 TRUE_STEP = SE2(0.4, 0.0, 0.03)
 START = SE2(522.0, -230.0, 0.6)
@@ -117,6 +118,28 @@ def test_one_match_that_is_only_of_this_place_confirms_and_counts_once_on_its_gr
     standing = [running.step(world.look(START, 3.0, 2 + k)).diagnostics.sigma_m for k in range(4)]
     assert min(standing) > 0.99 * held  # nothing new is seen from where it stands
     assert running.step(world.look(START, 3.0, 9)).status is Status.DEGRADED
+
+
+def test_a_share_of_a_match_tells_across_the_street_where_a_wrong_place_along_it_stands_out() -> None:
+    belief = BeliefGrid.gaussian(SE2(0.0, 0.0, 0.0), np.diag([0.3**2, 0.3**2, 0.01**2]), 1.0, 3, 0.1)
+    rows, columns = np.mgrid[-8:9, -8:9]
+    ridge = 40.0 * np.exp(-0.5 * (rows - 4) ** 2) + 30.0 * ((rows == 4) & (columns == 7))  # 0.4 m to the right
+    volume = np.stack([ridge] * 3).astype(np.float32)
+    match = SimpleNamespace(volume=volume, temperature=1.0, sharpened=lambda least: volume)
+    share, floor = 0.04, 1e-3
+    told = _log_likelihood(belief, match, floor, share)
+    reached = np.log(floor + (1 - floor) * np.exp(share * (volume - volume.max())))
+    expected = np.full(belief.probability.shape, reached.min())  # the search is 2 cells narrower
+    expected[:, 2:-2, 2:-2] = reached
+    np.testing.assert_allclose(told, expected, atol=1e-5)
+    for _ in range(5):
+        belief = belief.updated(told)
+    _, covariance = belief.mean_and_covariance()
+    plane = belief.probability.sum(0)
+    assert plane.sum(1).argmax() == 14
+    assert plane.sum(1)[13:16].sum() > 0.95
+    assert covariance[0, 0] > 4 * covariance[1, 1]
+    np.testing.assert_array_equal(_log_likelihood(belief, match, floor, 0.0), 0.0)
 
 
 def test_off_the_map_says_no_map_once_dead_reckoning_is_spent(world) -> None:

@@ -103,7 +103,10 @@ class EmbeddingMatcher:
 
 
 class FilterOnline:
-    """The histogram filter along a drive whose map changes under it (leave-out maps); frames are ``step_s`` apart."""
+    """The histogram filter along a drive whose map changes under it (leave-out maps); frames are ``step_s`` apart.
+
+    It answers its belief's mean even where it would refuse (see the status).
+    """
 
     name = "histogram-filter"
 
@@ -126,7 +129,8 @@ class FilterOnline:
         resolution_m = decoded_map.grid.resolution_m
         observation = observe(step.points_vehicle_m, step.intensity, resolution_m, self._half_m)
         estimate = self._filter.step(observation, step.previous_SE2_current, self._step_s)
-        return Match(estimate.pose, *_said(estimate))
+        best = estimate.pose or self._filter.belief.mean_and_covariance(localizer.settings.alpha)[0]
+        return Match(best, *_said(estimate))
 
 
 def _said(estimate: LidarEstimate) -> tuple[float, dict[str, float | str]]:

@@ -44,8 +44,9 @@ class LidarSettings:
         conflict_m: lidar that peaks farther than this (and than 3 sigma) from the belief does not confirm it.
         warn_sigma_m, lost_sigma_m: above, the estimate is `degraded`, or there is no pose.
         agreed_m: where no match is sure, such as along rails, matches that agree with the belief over so many metres
-            confirm it, and count as one witness; the estimate is `degraded` then. One is enough that could only be of
-            this place, whatever it leaves open along the street.
+            confirm it; the estimate is `degraded` then. One is enough that could only be of this place, whatever it
+            leaves open along the street.
+        witness_m: matches that are not sure count as one witness over so many metres, the length of ground in view.
         wide_after_s: without lidar for so long, the whole grid is searched as if there were no belief.
         thresholds: of single matches; None for those that the map's model was calibrated to.
     """
@@ -62,6 +63,7 @@ class LidarSettings:
     warn_sigma_m: float = 0.15
     lost_sigma_m: float = 0.5
     agreed_m: float = 10.0
+    witness_m: float = 30.0
     wide_after_s: float = 1.0
     thresholds: ConfidenceThresholds | None = None
 
@@ -214,7 +216,7 @@ class LidarFilter:
         s, status = self._settings, result.estimate.status
         if status is not Status.OK:
             self._last_refusal = status
-        if result.match is None or not (status.has_pose or status is Status.AMBIGUOUS):
+        if result.match is None or status in (Status.NO_MAP, Status.NO_OBSERVATION):
             self._agreed_m = 0.0
             return belief
         pose, spread = result.estimate.pose, result.estimate.covariance
@@ -225,18 +227,17 @@ class LidarFilter:
             spread = spread + np.diag([0.05**2, 0.05**2, s.heading_step_rad**2])
             size = s.min_radius_m, s.min_headings, belief.resolution_m, s.heading_step_rad
             return BeliefGrid.gaussian(pose, spread, *size)
-        log_likelihood = _log_likelihood(belief, result.match, s.outlier_share)
-        agrees, told = (
-            _agrees(belief, log_likelihood),
-            tells_the_place(result.match.features, self.localizer.thresholds),
-        )
+        # A match that chance explains is still weighed, as the belief knows more than its window; it confirms nothing.
+        is_match = status is not Status.NO_MATCH
+        agrees = is_match and _agrees(belief, _log_likelihood(belief, result.match, s.outlier_share))
+        told = is_match and tells_the_place(result.match.features, self.localizer.thresholds)
         self._agreed_m = self._agreed_m + driven_m if agrees else 0.0
         # What misleads on some ground does so again on the same ground: only what is new of it is another witness.
         self._new_m += driven_m
-        share = 1.0 if status is Status.OK else min(1.0, (self._new_m if told else driven_m) / s.agreed_m)
+        share = 1.0 if status is Status.OK else min(1.0, (self._new_m if told else driven_m) / s.witness_m)
         if told:
             self._new_m = 0.0
-        belief = belief.updated(log_likelihood * share)
+        belief = belief.updated(_log_likelihood(belief, result.match, s.outlier_share, share))
         if status is Status.OK and pose is not None:
             mean, covariance = belief.mean_and_covariance()
             reach = max(s.conflict_m, 3 * largest_sigma(covariance[:2, :2]))
@@ -275,17 +276,20 @@ def _agrees(belief: BeliefGrid, log_likelihood: DoubleArray) -> bool:
     return bool((belief.probability * likelihood).sum() > _TELLING * likelihood.mean())
 
 
-def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float) -> DoubleArray:
+def _log_likelihood(belief: BeliefGrid, match: WindowMatch, outlier_share: float, share: float = 1.0) -> DoubleArray:
     """Eq. 5 on the belief's cells: the volume at the temperature its blocks justify, turned north up, with a floor.
 
-    The floor is the chance that this observation has nothing to do with the map; it also stands for cells that the
-    search did not reach.
+    The floor is the chance that this observation has nothing to do with the map. A match that counts a share of a
+    witness has that share of the evidence before the floor, not after: where one place along the street stands out
+    by far, its peak alone would be above the floor, and what all places along the street have in common, where across
+    it, would not be told. Cells that the search did not reach are as unlikely as any that it did.
     """
     side = belief.probability.shape[1]
-    if not math.isfinite(match.temperature):
+    if not (share > 0 and math.isfinite(match.temperature)):
         return np.zeros((1, 1, 1))
     scores = match.sharpened(outlier_share).astype(np.float64)
-    likelihood = np.exp((scores - float(scores.max())) / match.temperature)
-    turned = turned_images(likelihood.astype(np.float32), [belief.centre.heading_rad], (side, side))[0]
-    result: DoubleArray = np.log(outlier_share + (1 - outlier_share) * turned.astype(np.float64))
+    likelihood = np.exp((scores - float(scores.max())) * (share / match.temperature))
+    floored = (outlier_share + (1 - outlier_share) * likelihood).astype(np.float32)
+    turned = turned_images(floored, [belief.centre.heading_rad], (side, side))[0].astype(np.float64)
+    result: DoubleArray = np.log(np.where(turned < 0.5 * outlier_share, floored.min(), turned))
     return result
