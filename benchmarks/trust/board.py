@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from benchmarks.lines import RowSkipped
 from benchmarks.street.data import StreetBoard
 from foldmap.api.folding import VisualOptions, fold
 from foldmap.bench.trust.answers import Answer, Stage
-from foldmap.bench.trust.photos import PhotoSet, Taken, ask_localizer, ask_photos, other_photos, right_photos
+from foldmap.bench.trust.photos import PhotoSet, Taken, ask_photos, other_photos, query_of, right_photos
 from foldmap.bench.visual.protocol import block_names
 from foldmap.cli.build.visual import build_visual
 from foldmap.errors import MissingExtraError, ModelError
@@ -168,21 +169,33 @@ class TrustBoard(Board):
         elsewhere = other_photos([self.photos_of(other) for other in others])
         return PhotoSet(self.asked(scene), elsewhere, count, kinds, features=features)
 
-    def photo_answers(self, scene: str, feature: str, kilobytes: int, photos: PhotoSet) -> list[Answer]:
-        """Answers of a folded map, asked once a run."""
-        key = ("answers", scene, feature, kilobytes, photos.count, photos.kinds)
+    def photo_answers(
+        self, scene: str, feature: str, kilobytes: int, photos: PhotoSet, truth: str = "given"
+    ) -> list[Answer]:
+        """Answers of a folded map, asked once a run, and for every name of what is held for the truth."""
+        key = ("answers", scene, feature, kilobytes, photos.count, photos.kinds, truth)
         path = self.file(scene, feature, kilobytes)
         name = f"{scene}, {feature}, {kilobytes} KB"
         return self.shared(key, lambda: list(ask_photos(path, name, photos, self.extractor, self.stage)))  # type: ignore[no-any-return]
 
-    def unfolded_answers(self, scene: str, feature: str) -> list[Answer]:
-        """Answers to the scene's own photos in its map as it was built."""
+    def whole_map_set(self, scene: str, feature: str) -> PhotoSet:
+        """The scene's own photos that its map as it was built, unfolded, localizes, with the poses that it gives them.
 
-        def make() -> list[Answer]:
+        What a folded map errs beside these is its own: where the recording's poses err, both err alike.
+        """
+
+        def make() -> PhotoSet:
             localizer = VisualLocalizer(UnfoldedMap(read_scene(self.scene(scene, feature))))
             photos = self.set_of(scene, (), len(self.asked(scene)), (AS_TAKEN,))
-            name = f"{scene}, {feature}, unfolded"
-            return list(ask_localizer(localizer, feature, name, photos, self.extractor, self.stage))
+            ((kind, taken),) = photos.plan()
+            told, found = self.stage(f"{scene}, {feature}, unfolded"), list[Taken]()
+            for number, one in enumerate(taken):
+                query, _ = query_of(kind, one, number, feature, photos, self.extractor)
+                pose = localizer.localize(query).pose
+                if pose is not None:
+                    found.append(replace(one, camera_SE3_world=pose))
+                told(number + 1, len(taken))
+            return replace(photos, right=found)
 
         return self.shared(("unfolded", scene, feature), make)  # type: ignore[no-any-return]
 

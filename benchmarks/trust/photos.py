@@ -66,6 +66,11 @@ class PhotoMaps:
         photos = board.set_of(scene, (), len(board.asked(scene)), (AS_TAKEN,))
         return board.photo_answers(scene, feature, size, photos)
 
+    def beside_whole_map(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
+        """The same, held against the poses that the map gives as it was built."""
+        board.file(scene, feature, size)  # says first what is left out
+        return board.photo_answers(scene, feature, size, board.whole_map_set(scene, feature), "whole map")
+
 
 def hostile_lines(number: int, what: str, answers: list[Answer], least: int | None = None) -> Iterator[Line]:
     """Of hostile queries: wrong answers, degraded wrong answers; kind by kind in the detail."""
@@ -126,11 +131,11 @@ class RightPhotos:
             what = f"{scene}, {feature}, {size} KB: right photos ok, of those the full map localizes"
             try:
                 found = self.maps.right(board, scene, feature, size)
-                full = board.unfolded_answers(scene, feature)
+                full = board.whole_map_set(scene, feature)
             except RowSkipped as skipped:
                 yield Line(self.number, what, None, note=str(skipped))
                 continue
-            known = {one.query for one in full if one.status.has_pose}
+            known = {one.name for one in full.right}
             ok = sum(one.status is Status.OK for one in found if one.query in known)
             share = 100.0 * ok / max(len(known), 1)
             yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))

@@ -42,6 +42,15 @@ def right_of(board: TrustBoard) -> dict[str, list[Some]]:
     }
 
 
+def beside_whole_maps(board: TrustBoard) -> list[Answer]:
+    """Right photos' answers held against what the maps say as they were built, not against the recordings' poses.
+
+    These err, too, and where they do all maps of a scene err alike.
+    """
+    photos = PhotoMaps()
+    return answers_of([lambda one=one: photos.beside_whole_map(board, *one) for one in photos.each()])  # type: ignore[misc]
+
+
 def answers_of(some: list[Some]) -> list[Answer]:
     """`ok` answers of those maps that can be asked; a RowSkipped where none can."""
     found, why = list[Answer](), ""
@@ -104,6 +113,13 @@ class SigmaRow:
             bounds = f"{judged.nees_low:.2f} to {judged.nees_high:.2f} where sigma is right"
             yield information(self.number, f"{layer}: NEES an axis", judged.nees, note=bounds)
             yield at_least(self.number, f"{layer}: answers", judged.count, self.least)
+            if layer == "photos":
+                beside = beside_whole_maps(trust(board))
+                judged = consistency(column(beside, "squared"), beside[0].axes)
+                shares = ", ".join(f"{100.0 * share:.1f}" for share in judged.covered[:2])
+                note = f"within 1 and 2: {shares} %; of {judged.count}"
+                name = "photos: within 3 sigma of what the whole map answers"
+                yield information(self.number, name, 100.0 * judged.covered[2], "%", note=note, detail=judged.row())
 
 
 @dataclass(frozen=True)
@@ -138,5 +154,11 @@ class LevelRow:
             ratio, each = ratios(known)
             told = ", ".join(f"{name} {one:.1f}" for name, one in each.items())
             yield at_most(self.number, f"{layer}: median level over median error", ratio, self.most_ratio, note=told)
+            if layer == "photos":
+                beside = beside_whole_maps(trust(board))
+                ratio, each = ratios(beside)
+                told = ", ".join(f"{name} {one:.1f}" for name, one in each.items())
+                name = "photos: median level over median distance to what the whole map answers"
+                yield information(self.number, name, ratio, note=told)
             turn = level_score(column(known, "rotation_rad"), column(known, "level_rad"))
             yield information(self.number, f"{layer}: rotations beyond the level", 1000.0 * turn.share, "/1000")

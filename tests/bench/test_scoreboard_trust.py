@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,25 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
+
+from point_shell import CAMERA, photo, pose_at, scene
+
 from benchmarks.lines import Line
 from benchmarks.scoreboard import measure_row, trust_rows
 from benchmarks.trust import sigma
 from benchmarks.trust.board import TrustBoard
-from benchmarks.trust.photos import hostile_lines
+from benchmarks.trust.photos import PhotoMaps, hostile_lines
+from foldmap.atlas import FoldWriter
 from foldmap.bench.trust.answers import Answer, Expect, answer_of, counted, kind_rows
+from foldmap.bench.trust.photos import Taken
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+from foldmap.visual.codes.codecs import raw_for
+from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.scene.average import track_means
 
 ASKED = {"map_name": "m", "layer": "lidar", "kind": "as driven", "query": "1"}
 
@@ -90,6 +100,31 @@ def test_sigma_and_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scale
     told = lines_of(sigma.LevelRow(), board)["sweeps: beyond the level"]
     assert told.met is False
     assert told.note == "not calibrated"
+    board.close()
+
+
+def test_answers_are_held_against_the_whole_map_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording's pose that is off by 0.2 is off beside the folded map, and not beside the map as it was built."""
+    model, board, asked = scene(3, points=800, images=12), TrustBoard(tmp_path, quiet=True), list[Taken]()
+    means, features = track_means(model), dict[object, object]()
+    for seed in range(3):
+        pose = pose_at(np.array([0.1 * seed, 0.0, 0.0]), 0.7 * seed)
+        features["shell", "", str(seed)] = photo(model.points_world, means, pose, seed)[0].features
+        given = pose_at(np.array([0.1 * seed + 0.2, 0.0, 0.0]), 0.7 * seed)
+        asked.append(Taken(str(seed), lambda: np.zeros((480, 640), np.uint8), CAMERA, given))
+    kept = {("asked", "s"): asked, ("features", "s"): features, ("scene", "s", "shell"): tmp_path}
+    for key, value in kept.items():
+        board.shared(key, lambda value=value: value)  # type: ignore[misc]
+    monkeypatch.setattr("benchmarks.trust.board.read_scene", lambda folder: model)
+    with FoldWriter(tmp_path / "map.fold") as writer:
+        fold_visual(writer, model, VisualPlan(np.arange(len(means)), raw_for(means)), means=means)
+    monkeypatch.setattr(board, "file", lambda *_: tmp_path / "map.fold")
+    monkeypatch.setattr(board, "photos_of", lambda scene: tmp_path)
+    beside = PhotoMaps().beside_whole_map(board, "s", "shell", 60)
+    right = PhotoMaps().right(board, "s", "shell", 60)
+    assert [one.query for one in beside] == [one.query for one in right] == ["0", "1", "2"]
+    assert all(one.position < 0.02 for one in beside)
+    assert all(one.position == pytest.approx(0.2, abs=0.02) for one in right)
     board.close()
 
 

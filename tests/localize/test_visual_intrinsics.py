@@ -16,13 +16,19 @@ from point_shell import CAMERA, apart, photo, pose_at, scene
 
 from foldmap.errors import MapInputError
 from foldmap.localize.estimate import Status
-from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns, with_errors
+from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _beside, _doubted, _Freed, _gain
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
+from foldmap.localize.visual.search import Hypothesis
+from foldmap.localize.visual.support import Support
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.fold import VisualPlan
+from foldmap.visual.match.lens import moved_by
+from foldmap.visual.match.solve import Correspondences, refine_pose
+from foldmap.visual.match.view import View, prepare
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Query, SceneModel
 
@@ -94,6 +100,56 @@ def test_a_focal_length_within_what_is_known_of_it_widens_sigma_alone(focal: flo
     assert np.linalg.norm(off) < 3.0 * sigma
 
 
+def two_depths(focal: float) -> tuple[View, Correspondences, np.ndarray, Hypothesis]:
+    """A view given that focal length over the true one, points at two depths, the true pose, and that of the far ones.
+
+    A part of the matches is wrong, as where the far ones hold the pose.
+    """
+    rng, pose = np.random.default_rng(4), np.eye(4)
+    depth = np.repeat([13.0, 4.0], [90, 60])
+    points = np.concatenate([rng.uniform(-0.5, 0.5, (150, 2)) * depth[:, None], depth[:, None]], axis=1)
+    points[:, 2] += rng.uniform(-0.5, 0.5, 150)
+    places = CAMERA.project(points) + rng.normal(0, 0.5, (150, 2))
+    places[rng.permutation(150)[:30]] += rng.uniform(-15, 15, (30, 2))
+    view = prepare(given(taken(0)[0], focal))
+    matched, far = Correspondences(places, points), Correspondences(places[:90], points[:90])
+    held = refine_pose([view], [far], pose, 3.0)
+    return view, matched, pose, Hypothesis(held, [far], Support(0, 0, 0, 0.0, 0.0, 0.0), 0.5)
+
+
+@pytest.mark.parametrize("focal", [0.98, 1.02])
+def test_a_pose_that_hangs_on_one_depth_is_not_sure_of_the_focal_length(focal: float) -> None:
+    view, matched, pose, best = two_depths(focal)
+    beside = _beside([view], [matched], best, 4.0)
+    share, other = max(beside, key=lambda one: one[0])
+    assert share > 1.05
+    assert apart(other, pose)[0] < 0.1 < apart(best.rig_SE3_world, pose)[0]
+    # what is refined from the pose tells nothing: the answer is so wide all the same
+    near = _Freed(best.rig_SE3_world, np.zeros(4), best.inliers, 0.5)
+    known = Settled(best.rig_SE3_world, 1e-6 * np.eye(6), 90, 0.5)
+    doubt = np.array(DOUBTS["given"])
+    wide = _doubted(known, near, 0.0, doubt, beside).covariance
+    assert wide is not None
+    off = moved_by(best.rig_SE3_world, pose)[:3]
+    assert mahalanobis(off, wide[:3, :3]) < 3.0 < 30.0 < mahalanobis(off, 1e-6 * np.eye(3))
+
+
+def test_matches_that_tell_the_focal_length_leave_no_doubt_of_it() -> None:
+    view, matched, pose, best = two_depths(1.0)
+    right = replace(best, rig_SE3_world=refine_pose([view], [matched], pose, 3.0))
+    assert all(share < 0.95 for share, _ in _beside([view], [matched], right, 4.0))
+
+
+def test_a_focal_length_that_explains_no_more_is_not_believed() -> None:
+    """Wrong matches bend it far, and surely by its own standard deviation."""
+    view, matched, pose, best = two_depths(1.0)
+    right = replace(best, rig_SE3_world=refine_pose([view], [matched], pose, 3.0))
+    bent = _Freed(best.rig_SE3_world, np.array([0.03, 0.0, 0.0, 0.0]), [matched], 0.5)
+    assert _gain([view], right, bent) < 0.0
+    off, numbers = two_depths(0.98)[0], np.array([-np.log(0.98), 0.0, 0.0, 0.0])
+    assert _gain([off], best, _Freed(pose, numbers, [matched], 0.5)) > 50.0
+
+
 def test_a_moved_lens_is_never_ok() -> None:
     for seed in range(3):
         query, pose = taken(seed)
@@ -126,6 +182,13 @@ def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
     calibrated = with_errors(CALIBRATED, model, plan, 2.5 * drawn)
     assert calibrated.sigma_scale == pytest.approx(2.5, rel=0.15)
     assert calibrated.chance == CALIBRATED.chance
+    # images of the map's own day err less than photos do: they make no answer surer than its matches
+    surer = with_errors(CALIBRATED, model, plan, 0.5 * drawn)
+    assert surer.sigma_scale == 1.0
+    assert surer.errors is not None
+    assert calibrated.errors is not None
+    level = 0.5 / 2.5 * calibrated.sigma_scale * calibrated.errors.exceeded_at(1e-3)
+    assert surer.errors.exceeded_at(1e-3) == pytest.approx(level, rel=0.05)
 
 
 def test_a_pose_that_the_points_contradict_is_no_truth_for_held_out_images() -> None:

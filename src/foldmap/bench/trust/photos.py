@@ -166,7 +166,7 @@ def ask_localizer(
     for kind, taken in photos.plan():
         told = stage(f"{name}: {kind.name}")
         for number, one in enumerate(taken):
-            query, truth = _query(kind, one, number, feature, photos, extractor)
+            query, truth = query_of(kind, one, number, feature, photos, extractor)
             estimate = localizer.localize(query)
             yield answer_of(
                 estimate, truth, map_name=name, layer="visual", kind=kind.name, query=one.name, expect=kind.expect
@@ -174,7 +174,7 @@ def ask_localizer(
             told(number + 1, len(taken))
 
 
-def _query(
+def query_of(
     kind: PhotoKind, one: Taken, number: int, feature: str, photos: PhotoSet, extractor: Open
 ) -> tuple[Query, DoubleArray | None]:
     """A changed photo with its features, and its true pose where it has one."""

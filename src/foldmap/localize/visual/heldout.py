@@ -16,7 +16,7 @@ import numpy as np
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.localize.evidence import MapCalibration, mahalanobis
-from foldmap.localize.tail import LEAST
+from foldmap.localize.tail import LEAST, Tail
 from foldmap.localize.visual.intrinsics import CORRELATION
 from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.localize.visual.search import LEAST_NOISE_PX
@@ -44,11 +44,17 @@ def with_errors(
     """A map's calibration with the scale of its standard deviations and the tail of its errors.
 
     They are of held-out images, in the map that the plan gives; of ``distances`` where these are at hand. Unchanged
-    where fewer than 20 are answered: of a few images nobody knows.
+    where fewer than 20 are answered: of a few images nobody knows. The scale is no smaller than 1: what was held out is
+    of the map's own day, and only what became points of the scene, and so errs less than a photo does.
     """
     if distances is None or len(distances) < LEAST:
         distances = _tried(scene, plan)
-    return calibration if len(distances) < LEAST else calibration.with_errors(distances, _AXES)
+    if len(distances) < LEAST:
+        return calibration
+    found = calibration.with_errors(distances, _AXES)
+    if found.sigma_scale >= 1.0:
+        return found
+    return replace(found, sigma_scale=1.0, errors=Tail.of_distances(distances, _AXES))
 
 
 def _tried(scene: SceneModel, plan: VisualPlan) -> DoubleArray:

@@ -43,6 +43,10 @@ _LIKELY, _SURE = 2.5, 3.5
 farther, and the given one is wrong."""
 _AWAY = 0.4, 0.8  # of what a given focal length is known to: from so much on, the one found near it is a doubt, too
 _NEAR_POINTS = 2000
+_BESIDE = 0.02
+"""With focal lengths that are off by so much, too, a pose is sought among what was found."""
+_SHARP = 0.25  # of an inlier's largest error: matches agree so well where the pose and its camera are right
+_TELLING = 0.95, 1.05  # shares of the matches that agree with the given one: so many do where a focal length is told
 _PULL, _PULL_EACH = 12.0, 0.04
 """So much less, and so much a match, squared residuals may be were all intrinsics free, at the pose as it is."""
 _AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
@@ -127,10 +131,10 @@ def settle(
         covariance = covariance * (1.0 + (_FEW / count) ** 2)
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
     focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
-    near, off = _near(views, around, best, error_px, focal_alone)
+    near, off, beside = _near(views, around, best, error_px, focal_alone)
     pull = formal.pull(free) * spread_px**2 / (noise**2 + around.noise_px**2)
     if clear and off < _LIKELY and pull < max(_PULL, _PULL_EACH * count):
-        return _doubted(as_given, near, off, doubt)
+        return _doubted(as_given, near, off, doubt, beside)
     # what follows is for cameras that seem to be others: another lens bends the whole pose, too
     few = _few(views, matches, around)
     agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
@@ -162,8 +166,8 @@ def settle(
         # a given focal length is known to 1 %: what lies within leaves the pose, which no small map tells better
         given = all(query.intrinsics == "given" for query in queries)
         as_known = given and float(np.abs(near.numbers[::NUMBERS]).max()) < DOUBTS["given"][0]
-        if off < _SURE or as_known or as_given.covariance is None:
-            return _doubted(as_given, near, off, doubt)
+        if off < _SURE or as_known or as_given.covariance is None or _gain(views, best, near) < _SURE**2:
+            return _doubted(as_given, near, off, doubt, beside)
         freed = _freed(views, around, near, error_px, focal_alone, best.similar)
         return _found(queries, views, around, as_given, freed, focal_alone)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
@@ -175,20 +179,22 @@ def settle(
 
 def _near(
     views: Sequence[View], around: MapPoints, best: Hypothesis, error_px: float, prior: DoubleArray
-) -> tuple[_Freed, float]:
-    """The pose with the focal length near the given one, and how many standard deviations it lies from that.
+) -> tuple[_Freed, float, list[tuple[float, DoubleArray]]]:
+    """The pose with the focal length near the given one, and how many standard deviations it lies from that; `_beside`.
 
     The points that were found are those that suit the given one. So others are looked for, first far and wide: where a
     focal length is 2 % off, those of another depth than what the pose hangs on are many pixels away.
     """
     pose, numbers, sigma_px = best.rig_SE3_world, np.zeros(len(prior)), error_px
+    beside = list[tuple[float, DoubleArray]]()
     for within in (_WIDE, 1.0):
         now = seen_with(views, numbers)
         parts, similar = look(now, around, pose, within * error_px, _NEAR_POINTS, best.similar)
         if sum(len(part) for part in parts) < _LEAST:
-            return _Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0
+            return _Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0, beside
         # what chance finds hides among the less similar
         surer = _most_similar(parts, similar)
+        beside = beside or _beside(views, surer, best, error_px)
         for most_px in (error_px, error_px / 3.0) if within > 1.0 else ():
             pose, numbers = refine_with_lens(views, surer, pose, most_px, prior, numbers, CORRELATION, _ROUGHLY)
         errors = residuals_of(seen_with(views, numbers), surer, pose)
@@ -202,18 +208,38 @@ def _near(
     off = 0.0
     if covariance is not None:
         off = float((np.abs(numbers) / np.sqrt(np.diag(covariance)[6:]))[::NUMBERS].max())
-    return _Freed(pose, numbers, parts, sigma_px), off
+    return _Freed(pose, numbers, parts, sigma_px), off, beside
+
+
+def _beside(
+    views: Sequence[View], surer: Sequence[Correspondences], best: Hypothesis, error_px: float
+) -> list[tuple[float, DoubleArray]]:
+    """For focal lengths beside the given one how many agree with a pose, over those that do with the best; the pose.
+
+    Where a photo sees two depths, and few points of one of them, the best pose hangs on the other, and so does what is
+    refined from it: nothing near it tells that with another focal length both agree.
+    """
+    agreeing = max(_agreeing(views, surer, best.rig_SE3_world, _SHARP * error_px), 1e-9)
+    found = []
+    for factor in (1.0 - _BESIDE, 1.0 + _BESIDE):
+        now = seen_with(views, np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views)))
+        solved = solve.ransac_pose(now, surer, 0.5 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
+        if solved is not None:
+            found.append((_agreeing(now, surer, solved[0], _SHARP * error_px) / agreeing, solved[0]))
+    return found
 
 
 def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
-    """The half of them that is most similar."""
-    half = similarity >= np.median(similarity)
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    each = zip(parts, np.split(half, ends), strict=True)
-    return [Correspondences(part.xy_px[kept], part.points_world[kept]) for part, kept in each]
+    """The half of them that is most similar, the most similar first."""
+    least, ends = np.median(similarity), np.cumsum([len(part) for part in parts])[:-1]
+    each = zip(parts, np.split(similarity, ends), strict=True)
+    kept = [(part, np.argsort(-own, kind="stable")[: int((own >= least).sum())]) for part, own in each]
+    return [Correspondences(part.xy_px[order], part.points_world[order]) for part, order in kept]
 
 
-def _doubted(as_given: Settled, near: _Freed, off: float, doubt: DoubleArray) -> Settled:
+def _doubted(
+    as_given: Settled, near: _Freed, off: float, doubt: DoubleArray, beside: Sequence[tuple[float, DoubleArray]]
+) -> Settled:
     """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it.
 
     They seem so where matches tell the focal length well, and where they tell it badly and it is found far from the
@@ -221,11 +247,14 @@ def _doubted(as_given: Settled, near: _Freed, off: float, doubt: DoubleArray) ->
     """
     away = float((np.abs(near.numbers) / doubt)[::NUMBERS].max())
     shares = (off - _LIKELY) / (_SURE - _LIKELY), (away - _AWAY[0]) / (_AWAY[1] - _AWAY[0])
-    share = min(1.0, max(0.0, *shares))
-    if as_given.covariance is None or share == 0.0:
-        return as_given
-    moved = share * moved_by(as_given.rig_SE3_world, near.rig_SE3_world)
-    return replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
+    doubts = [(max(shares), near.rig_SE3_world)]
+    doubts += [((share - _TELLING[0]) / (_TELLING[1] - _TELLING[0]), pose) for share, pose in beside]
+    covariance = as_given.covariance
+    for share, pose in doubts:
+        if covariance is not None and share > 0.0:
+            moved = min(1.0, share) * moved_by(as_given.rig_SE3_world, pose)
+            covariance = covariance + np.outer(moved, moved)
+    return replace(as_given, covariance=covariance)
 
 
 def _found(
@@ -340,6 +369,20 @@ def _glance(
     share = normal_equations(now, close, pose, noise, CORRELATION).weight / max(sum(len(part) for part in close), 1)
     gain = _cost(views, parts, given, noise) - _cost(now, parts, pose, noise)
     return _Freed(pose, numbers, parts, noise, gain * share)
+
+
+def _gain(views: Sequence[View], best: Hypothesis, near: _Freed) -> float:
+    """What the focal length found near the given one explains better, of what was found with it.
+
+    Where points are few, wrong matches among them bend a focal length far: its standard deviation says nothing of that,
+    and no more of them fit than with the given one.
+    """
+    given = solve.refine_pose(views, near.inliers, best.rig_SE3_world, 3.0 * near.noise_px)
+    now = seen_with(views, near.numbers)
+    normal = normal_equations(now, near.inliers, near.rig_SE3_world, near.noise_px, CORRELATION)
+    share = normal.weight / max(sum(len(part) for part in near.inliers), 1)
+    worse = _cost(views, near.inliers, given, near.noise_px)
+    return (worse - _cost(now, near.inliers, near.rig_SE3_world, near.noise_px)) * share
 
 
 def _cost(views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, noise: float) -> float:
