@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import pages, seals
+from benchmarks.evidence import pages, papers, roads, seals
 from benchmarks.evidence.results import RESULTS, Measured, Results, line_of, read_results
 from benchmarks.evidence.runs import Run, all_runs, chosen_runs
 from benchmarks.lines import at_least, information
@@ -49,10 +49,31 @@ def test_every_results_file_is_told_in_a_document_and_is_small() -> None:
         assert path.stat().st_size < 64_000
 
 
-def test_figures_without_a_results_file_only_grow_fewer() -> None:
-    typed = pages.read_typed()
+def test_no_figure_is_without_a_results_file() -> None:
     for page, count in pages.count_typed().items():
-        assert count <= typed.get(page, 0), f"{page} has {count} figures without results: measure by make evidence"
+        assert count == 0, f"{page} has {count} figures without results: measure by make evidence"
+
+
+@pytest.mark.parametrize("paper", papers.PAPERS)
+def test_every_row_of_a_paper_has_a_figure_or_a_reason(paper: str) -> None:
+    names = {run.name for run in all_runs()}
+    for told in papers.PAPERS[paper]():
+        assert told.run in names or (not told.run and told.why), told
+    table = papers.paper_table(paper, RESULTS)
+    assert all(line.split(" | ")[2].strip() for line in table[2:])
+    assert not any("no such row" in line for line in table)
+
+
+def test_roads_come_to_what_the_paper_says_and_to_the_town_s_times_their_length(tmp_path: Path) -> None:
+    told = {**FIGURES[1], "name": "bytes a kilometre of road", "measured": 2000.0}
+    cost = {**FIGURES[1], "name": "core-seconds a kilometre of road", "measured": 3.6}
+    held = Results("world-cities", "x", "in", "code", MACHINE, "1.0", {"0": Measured(1.0, 1.0, 0.0, [told, cost])})
+    held.write(tmp_path)
+    county, fold, country, _ = roads.roads_table(tmp_path)[2:]
+    assert "| 900 GB | 1.51 GB | 67.5 MB |" in county  # 33,750 km
+    assert "34 core-hours" in fold
+    assert "| 168 TB |" in country
+    assert "not measured: `make evidence ONLY=world-cities-fine`" in county
 
 
 def test_a_changed_figure_changes_the_page(tmp_path: Path) -> None:

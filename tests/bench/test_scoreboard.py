@@ -19,6 +19,7 @@ from benchmarks.lidar.coders import Coders, codes_of
 from benchmarks.lidar.fold_probe import probe
 from benchmarks.lidar.folding import Overhead
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
+from benchmarks.lidar.paper import ImageCodecs, LidarBoard
 from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
 from benchmarks.lidar.streets import PaperFigures, difference_of_medians
@@ -177,6 +178,28 @@ def test_a_difference_of_medians_is_of_pairs() -> None:
     low, high = difference_of_medians(own + 500.0, rng.exponential(40.0, 35))
     assert 400 < low < high < 600
     assert math.isinf(difference_of_medians(np.full(6, np.inf), own[:6])[0])
+
+
+def test_image_codecs_are_matched_and_driven(
+    board: Board, asked: StreetProtocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.lidar.paper.CODECS", (ImageMapCodec("png16"),))
+    monkeypatch.setattr("benchmarks.lidar.paper.REDUCED", (ImageMapCodec("jpeg", 50, 2),))
+    board.__class__ = LidarBoard
+    board.kept = tmp_path / "kept"
+    matched = {line.detail["method"]: line for line in ImageCodecs(14, "matched", asked, False).lines(board)}
+    assert list(matched) == ["png16", "jpeg-50/2x", "foldmap-tiny", "foldmap-tiny-marks"]
+    assert [line.detail["px_cm"] for line in matched.values()] == [20, 40, 20, 20]
+    assert matched["png16"].measured < 10.0  # an ideal scanner's map, see above
+    assert matched["png16"].detail["bits_per_px"] > matched["jpeg-50/2x"].detail["bits_per_px"]
+    row = ImageCodecs(15, "driven", asked, True)
+    driven = {line.detail["method"]: line.detail for line in row.lines(board)}
+    assert set(driven) == {"png16", "jpeg-50/2x"}
+    assert driven["png16"]["median_cm"] < 20
+    kept = tmp_path / "kept" / "lidar-tables" / "driven-png16.json"
+    kept.write_text(kept.read_text().replace('"median_cm": ', '"median_cm": 1'))
+    again = next(iter(row.lines(board)))  # a run that was stopped goes on with what it has
+    assert again.measured != driven["png16"]["median_cm"]
 
 
 def test_recordings_of_several_sensors_are_found_beside_the_layer(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from benchmarks.lines import Line
 from benchmarks.visual.budgets import Budget, Unfolded, budget_rows
 from benchmarks.visual.codes import FourBytes, Geometry, moved_px
 from benchmarks.visual.data import KeptFeatures, VisualBoard, is_ok
+from benchmarks.visual.learned import learned_rows
 from benchmarks.visual.paper import PaperTables
 from benchmarks.visual.refusing import Refusing
 from benchmarks.visual.selection_probe import probe, street_scene
@@ -59,6 +61,18 @@ def test_the_issues_targets_are_asked() -> None:
         60: {"redkitchen": (80.0, 99.0), "bonsai": (65.0, 80.0)},
         30: {"redkitchen": (None, 95.0), "bonsai": (None, 50.0)},
     }
+
+
+def test_learned_features_have_the_matcher_that_speaks_of_them(tmp_path: Path) -> None:
+    rows = {row.name: row for row in learned_rows()}
+    assert len(rows) == 8
+    shared = tmp_path / "shared"
+    (shared / "weights").mkdir(parents=True)
+    (shared / "weights" / "lighterglue-L3.onnx").touch()
+    with closing(VisualBoard(shared / "data" / "visual", threads=1, quiet=True)) as made:
+        given = {name for name, row in rows.items() if row.settings(made).weights is not None}
+    assert given == {"paper-redkitchen-xfeat-s2", "paper-bonsai-xfeat-s2"}
+    assert all(row.settings(made).tables == (row.table,) for row in rows.values())
 
 
 def test_unfolded_and_budget_rows(board: VisualBoard) -> None:
