@@ -190,7 +190,10 @@ class _Said(logging.Handler):
 def _grid_of(path: Path, dataset: Any) -> MetricGrid:
     transform = dataset.transform
     if transform.is_identity:
-        raise MapInputError(f"{path} has no geotransform", "georeference it, e.g. gdal_translate -a_ullr")
+        points = len(dataset.gcps[0])
+        said = f", but {points} ground control points" if points else ""
+        cure = "run gdalwarp on it" if points else "georeference it, e.g. gdal_translate -a_ullr"
+        raise MapInputError(f"{path} has no geotransform{said}", cure)
     if transform.b != 0 or transform.d != 0:
         raise MapInputError(f"{path} has a rotated geotransform", "resample it north up with gdalwarp")
     if transform.a <= 0 or transform.e >= 0:
