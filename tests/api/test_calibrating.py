@@ -129,7 +129,7 @@ def test_the_truth_of_another_frame_is_no_error(tmp_path: Path) -> None:
     head, *rows = truth.read_text().splitlines()
     moved = [" ".join([t, x, str(float(y) + 500.0), *rest]) for t, x, y, *rest in map(str.split, rows)]
     truth.write_text("\n".join([head, *moved]) + "\n")
-    with pytest.raises(PoseInputError, match="half of the answers .* sigma from"):
+    with pytest.raises(PoseInputError, match=r"half of the answers .* sigma from"):
         calibrate_map(_map(tmp_path / "a.fold", "lidar"), estimates, truth, tmp_path / "b.fold")
     assert not (tmp_path / "b.fold").exists()
 

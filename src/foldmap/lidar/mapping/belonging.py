@@ -176,8 +176,8 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
         return f"quaternions look like qw first: {_ORDER}"
     if fits(given):
         return (
-            "places agree and turns do not: where y is to the right (left-handed, as of CARLA), negate it in sweeps and "
-            "poses alike; else give the rotations of these sweeps"
+            "places agree and turns do not: where y is to the right (left-handed, as of CARLA), negate it in sweeps "
+            "and poses alike; else give the rotations of these sweeps"
         )
     if float(np.median(moved)) < 0.05 * float(np.median(size)):
         return "positions barely change: give metres, not degrees or kilometres"
