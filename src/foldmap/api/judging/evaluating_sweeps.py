@@ -70,8 +70,7 @@ def compare_sweeps(
     errors = pose_errors(world_SE2_true, estimated)
     away_m = float(errors.total_m.min(initial=np.inf))
     if _ANOTHER_FRAME_M < away_m < np.inf:
-        apart = f"{estimates} lies {away_m / 1000:,.1f} km and more from {truth}"
-        raise PoseInputError(apart, "give both in one frame")
+        raise PoseInputError(f"{estimates} lies {away_m / 1000:,.1f} km from {truth}", "give both in one frame")
     rates = failure_rates(errors.total_m, travelled_m(world_SE2_true), segment_m, limit_m)
     if plot is not None:
         from foldmap.report import error_cdf_plot
