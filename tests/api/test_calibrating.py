@@ -124,6 +124,16 @@ def test_too_few_answers_and_broken_lines_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "b.fold").exists()
 
 
+def test_the_truth_of_another_frame_is_no_error(tmp_path: Path) -> None:
+    estimates, truth = answered_drive(tmp_path / "drive")
+    head, *rows = truth.read_text().splitlines()
+    moved = [" ".join([t, x, str(float(y) + 500.0), *rest]) for t, x, y, *rest in map(str.split, rows)]
+    truth.write_text("\n".join([head, *moved]) + "\n")
+    with pytest.raises(PoseInputError, match=r"half of the answers .* sigma from"):
+        calibrate_map(_map(tmp_path / "a.fold", "lidar"), estimates, truth, tmp_path / "b.fold")
+    assert not (tmp_path / "b.fold").exists()
+
+
 def test_the_verb_writes_a_map_and_never_over_its_input(tmp_path: Path) -> None:
     estimates, truth = answered_drive(tmp_path / "drive")
     source = _map(tmp_path / "a.fold", "lidar")

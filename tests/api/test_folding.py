@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from foldmap.api.folding import LidarOptions, StreetOptions, VisualOptions, fold
+from foldmap.api.folding.streets import fold_streets
+from foldmap.api.localizing_drives import _frames
+from foldmap.api.reshaping import kinds
+from foldmap.api.reshaping.parts import Source
 from foldmap.atlas import FoldFile, FoldWriter, verify
-from foldmap.errors import BudgetError, ConfigError, MapFormatError, MapInputError
+from foldmap.errors import BudgetError, ConfigError, LayerError, MapFormatError, MapInputError
+from foldmap.formats.crs import to_lonlat
 from foldmap.localize.evidence import MapCalibration
 from foldmap.street.unfold import FoldedStreet
 from foldmap.visual.unfold import FoldedVisual
@@ -223,3 +230,59 @@ def test_a_scene_may_hold_the_file_that_was_folded_of_it(place: Path, tmp_path: 
     for _ in range(2):
         fold(tmp_path / "scene", own, visual=VisualOptions(step=0.1))
         assert list(verify(own)) == []
+
+
+def test_streets_in_degrees_come_into_the_frame_of_the_file(tmp_path: Path) -> None:
+    """Beside a raster into its crs; updated, into that of their region, though the middle of the map has moved."""
+    east, notes = np.array([[8.4, 49.0], [8.4006, 49.0]]), list[str]()
+
+    def written(*lines: np.ndarray) -> Path:
+        features = [
+            {"type": "Feature", "properties": {}, "geometry": {"type": "LineString", "coordinates": one.tolist()}}
+            for one in lines
+        ]
+        (tmp_path / "town.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return tmp_path / "town.geojson"
+
+    with FoldWriter(tmp_path / "town.fold") as writer:
+        options = StreetOptions(spacing=0)
+        fold_streets(writer, [written(east)], options, notes.append, lambda done, total: None, "EPSG:32632")
+        writer.commit()
+    assert "into the frame of the file, EPSG:32632" in notes[0]
+    for lines in ((east,), (east, np.add(east, [0.02, 0.01]))):
+        fold([written(*lines)], tmp_path / "town.fold", update=True)
+        with FoldFile.open(tmp_path / "town.fold") as file:
+            street = FoldedStreet(file)
+            graph = street.graph("town")
+            assert street.region("town").crs == "EPSG:32632"
+            found = to_lonlat(graph.vertices_m, "EPSG:32632")
+            np.testing.assert_allclose(found[found[:, 0].argsort()], np.concatenate(lines), atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("lidar", "street", "said"),
+    [
+        (("", 0.0), ("", 10.0), ""), (("EPSG:32632", 0.0), ("epsg:32632", 10.0), ""),
+        (("EPSG:32632", 0.0), ("", 10.0), "one layer names a crs, another none"),
+        (("EPSG:32632", 0.0), ("EPSG:25832", 10.0), "in two frames"),
+        (("", 0.0), ("", 5000.0), "4.9 km apart"),
+    ],
+)  # fmt: skip
+def test_layers_of_two_frames_answer_no_drive(
+    monkeypatch: pytest.MonkeyPatch, lidar: tuple[str, float], street: tuple[str, float], said: str
+) -> None:
+    layers = {"lidar": lidar, "street": street}
+
+    def kind_of(source: Source) -> SimpleNamespace:
+        crs, x_m = layers[source.layer]
+        bounds = np.array([x_m, 0.0, x_m + 100.0, 100.0])
+        return SimpleNamespace(frames=lambda _: {crs}, bounds=lambda _: bounds)
+
+    monkeypatch.setattr(kinds, "kind_of", kind_of)
+    file = SimpleNamespace(layers=lambda: [SimpleNamespace(name=name, kind=name) for name in layers])
+    if "in two" in said or "apart" in said:
+        with pytest.raises(LayerError, match=said):
+            _frames(file, list(layers))
+        assert _frames(file, ["lidar"]) == []
+    else:
+        assert [said] * bool(said) == [note[: len(said)] for note in _frames(file, list(layers))]

@@ -13,6 +13,7 @@ import rasterio
 
 import foldmap
 from foldmap.api.folding import StreetOptions, fold
+from foldmap.api.localizing_streets import _table
 from foldmap.api.observing import layer_of
 from foldmap.api.observing_streets import StreetSource
 from foldmap.api.results import LocalizedObservation, is_about_photos, read_photo_lines, write_estimates
@@ -130,6 +131,11 @@ def test_an_ortho_image_of_another_crs_is_brought_to_the_street_map(tmp_path: Pa
         assert region.away_m(moved[:1]) < 0.6  # vertices of the lane are a metre apart
         assert math.degrees(moved[0].heading_rad) == pytest.approx(0.45, abs=0.1)  # UTM north is not true north there
         assert "1 of 2 windows reach beyond" in seen.notes[0]
+        frames = seen.crs, town.street.regions[0].crs
+        np.testing.assert_allclose(_table(poses, source, frames).xy_m[0], (moved[0].x_m, moved[0].y_m))
+        other = tmp_path / "other.csv"  # another file is in the map's frame already
+        other.write_text("x_m,y_m,heading_rad\n3,4,0\n")
+        assert _table(other, source, frames).xy_m.tolist() == [[3.0, 4.0]]
         assert [seen.read(number) is None for number in range(2)] == [False, True]
         with rasterio.open(tmp_path / "o.tif", "r+") as f:
             f.crs = rasterio.crs.CRS.from_epsg(32633)  # which is not so

@@ -111,6 +111,10 @@ def test_a_corridor_needs_poses_and_metres(tmp_path: Path) -> None:
     (tmp_path / "drive.txt").write_text("0 1 2 3\n")
     with pytest.raises(PoseInputError):
         Area.corridor(tmp_path / "drive.txt", 30.0)
+    degrees = [f"{k} {8.4 + 1e-5 * k} {49 + 1e-6 * k} 0 0 0 0 1" for k in range(9)]
+    (tmp_path / "degrees.txt").write_text("\n".join(degrees))
+    with pytest.raises(PoseInputError, match="are degrees, not metres"):
+        Area.corridor(tmp_path / "degrees.txt", 30.0)
     with pytest.raises(ConfigError, match="corridor"):
         Area.corridor(tmp_path / "drive.txt", float("nan"))
 

@@ -173,6 +173,9 @@ def test_sweeps_are_judged_in_the_plane(run: Run, tmp_path: Path) -> None:
         shown = told(run, tmp_path / "e.txt", tmp_path / "truth.txt")
         assert shown["judged"] == "sweeps, in the plane: x, y and heading"
         assert shown["total_median_m"] < 1e-9
+    (tmp_path / "utm.txt").write_text("".join(f"{i} {456000 + i} 5428000 3 0 0 0 1\n" for i in range(5)))
+    ran = run("evaluate", tmp_path / "e.txt", tmp_path / "utm.txt")
+    assert (ran.status, "give both in one frame" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(

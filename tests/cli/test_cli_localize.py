@@ -48,6 +48,10 @@ def test_every_sweep_has_a_status_and_only_answers_have_poses(
 
 
 def test_an_observation_off_the_map_is_no_map(run: Run, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "far.txt").write_text(tum(3, (456_000.0, 5_428_000.0)))  # of another frame
+    ran = localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt")
+    assert ran.status == 2
+    assert "the nearest prior lies 5,4" in ran.err
     (tmp_path / "far.txt").write_text(tum(3, (5000.0, 0.0)))
     ran = localize(run, place, tmp_path / "estimates.txt", "--json", poses=tmp_path / "far.txt")
     assert ran.status == 1

@@ -196,3 +196,13 @@ def test_global_descriptors(tmp_path: Path) -> None:
                 source.load(bad)
         with pytest.raises(MapInputError, match="8 values"):
             source.stack(["half.jpg", "other.jpg"])
+
+
+def test_normalized_keypoints_are_refused(tmp_path: Path) -> None:
+    kept = image(3, 60)
+    as_hloc(tmp_path / "f.h5", "pixels.jpg", **kept)
+    as_hloc(tmp_path / "f.h5", "shares.jpg", **kept | {"keypoints": kept["keypoints"] / 1000})
+    with HlocFeatures(tmp_path / "f.h5") as source:
+        assert len(source.load("pixels.jpg").xy_px) == 60
+        with pytest.raises(MapInputError, match=r"'shares\.jpg'.* shares of the image, not pixels"):
+            source.load("shares.jpg")

@@ -325,3 +325,13 @@ def test_colours_by_name_and_ground_that_an_ortho_image_does_not_show(tmp_path: 
         file.write_colormap(1, {0: (255, 0, 0, 255)})
     with pytest.raises(MapInputError, match="numbers of colours"):
         read_ground_image(tmp_path / "grey.tif")
+
+
+def test_pairs_headed_from_north_or_in_degrees_are_refused(ring_folder: Path) -> None:
+    north = [f"{10 * k},5,90,images/a.png," for k in range(9)]  # it drives east
+    degrees = [f"{8.4 + 1e-5 * k:.6f},49.0,0,images/a.png," for k in range(9)]
+    for rows, said in ((north, "clockwise from north"), (degrees, "are degrees, not metres")):
+        head = "x_m, y_m, heading_deg, camera_0, camera_2\n"
+        (ring_folder / "pairs.csv").write_text(head + "\n".join(rows) + "\n")
+        with pytest.raises(PoseInputError, match=said):
+            read_pairs(ring_folder)

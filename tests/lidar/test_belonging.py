@@ -90,6 +90,7 @@ WRONG = {
     "degrees": (lambda: every(lambda m: moved(m, 9e-6) + np.pad([[8.4], [49.0]], [(0, 2), (3, 0)])), "not degrees"),
     "reversed": (lambda: drive()[::-1], "reverse order"),
     "another yaw": (lambda: every(lambda m: m @ turned(yaw=90.0).matrix), "x forward"),
+    "left-handed": (lambda: every(lambda m: np.diag([1.0, -1, 1, 1]) @ m @ np.diag([1.0, -1, 1, 1])), "left-handed"),
     "one pose for all": (lambda: [drive()[0]] * 12, "barely change"),
 }
 

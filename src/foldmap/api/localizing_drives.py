@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from foldmap.api.georeference import crs_of
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
+from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError, MissingExtraError
 from foldmap.formats.bags.files import is_bag
 from foldmap.formats.drives.read import Drive, read_drive
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from foldmap.formats.bags.drive import BagDrive
     from foldmap.formats.bags.survey import BagOptions
 
+_APART_M = 1000.0
+"""Layers of one place are no farther from each other."""
 _OF_EVENT = {SweepEvent: "sweep", CameraEvent: "frame"}
 
 
@@ -69,7 +74,7 @@ def localize_drive(
     """
     drive = open_drive(town, folder, bag)
     layers, notes = journey_layers(town, drive, region)
-    crs = _crs(town)
+    crs = crs_of(layer.parameters for layer in town.file.layers())
     report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
     counts: Counter[str] = Counter()
     for event, estimate in journey.run(drive.events(crs)):
@@ -120,16 +125,32 @@ def journey_layers(town: FoldedMap, drive: Drive | BagDrive, region: str | None 
     if lidar is None and visual is None and street is None:
         there = ", ".join(sorted(kinds)) or "none"
         raise LayerError(f"the drive brings {', '.join(drive.brings)}, and no layer takes it", f"layers there: {there}")
+    used = {"lidar": lidar, "visual": visual, "street": street}
+    notes += _frames(town.file, [kind for kind, localizer in used.items() if localizer is not None])
     return Layers(lidar, visual, street, None if extract is None else extract.extract), notes
 
 
-def _crs(town: FoldedMap) -> str:
-    """The coordinate reference system of the map, as WKT; empty in a local frame."""
-    for layer in town.file.layers():
-        grid, regions = layer.parameters.get("grid"), layer.parameters.get("regions")
-        crs = grid.get("crs_wkt") if isinstance(grid, dict) else None
-        if isinstance(regions, list) and regions and isinstance(regions[0], dict):
-            crs = crs or regions[0].get("crs")
-        if isinstance(crs, str) and crs:
-            return crs
-    return ""
+def _frames(file: FoldFile, kinds: Sequence[str]) -> list[str]:
+    """A note where nobody knows whether layers of a file are in one frame; a LayerError where they are not."""
+    from foldmap.api.reshaping.kinds import kind_of
+    from foldmap.api.reshaping.parts import Source
+    from foldmap.formats.crs import same_crs
+
+    sources = [Source(file, layer.name) for layer in file.layers() if layer.kind in kinds]
+    named = [(source.layer, found) for source in sources if (found := kind_of(source).frames(source))]
+    cure = "fold them in one frame: streets with --into, scenes with --positions or --align"
+    for layer, frames in named[1:]:
+        first, others = named[0]
+        pairs = [(one, other) for one in frames for other in others]
+        if not any(not one or not other or same_crs(one, other) for one, other in pairs):
+            said = f"{min(others)[:60]} and {min(frames)[:60]}"
+            raise LayerError(f"layers {first} and {layer} are in two frames, {said}", cure)
+    boxes = [(source.layer, kind_of(source).bounds(source)) for source in sources] if len(sources) > 1 else []
+    for layer, box in boxes[1:]:
+        first, around = boxes[0]
+        apart_m = float(np.hypot(*np.maximum(np.maximum(around[:2] - box[2:], box[:2] - around[2:]), 0.0)))
+        if apart_m > _APART_M:
+            raise LayerError(f"layers {first} and {layer} lie {apart_m / 1000:,.1f} km apart", cure)
+    if len({any(frames) for _, frames in named}) > 1:
+        return ["one layer names a crs, another none: they are taken to be in one frame"]
+    return []

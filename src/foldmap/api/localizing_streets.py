@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.api.street_layers import layer_model, one_region
 from foldmap.errors import ConfigError
-from foldmap.formats.street.observations.poses import read_pose_table
+from foldmap.formats.crs import moved_poses
+from foldmap.formats.street.observations.poses import PoseTable, read_pose_table
 from foldmap.geometry import SE2
 from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.street.estimate import StreetEstimate
@@ -65,8 +67,9 @@ def localize_streets(
     """Localize observations in a street map, one by one or with a filter along a drive.
 
     A prior is a position an observation (with `drive`, of the first one), right to `radius_m`; its heading counts where
-    `compass_deg`, its standard deviation, is given. `drive` is odometry, of which increments count. Temperature and
-    least similarity belong to the model.
+    `compass_deg`, its standard deviation, is given. Priors and truth are in the map's frame; where they are the file
+    that an ortho image's poses are read from, they are brought there from the image's. `drive` is odometry, of which
+    increments count. Temperature and least similarity belong to the model.
     """
     if not (math.isfinite(radius_m) and radius_m > 0 and math.isfinite(step_m) and step_m > 0):
         raise ConfigError(f"a prior of {radius_m} m, places every {step_m} m", "give positive metres")
@@ -75,15 +78,18 @@ def localize_streets(
     layer = town.street
     embedder = layer_model(layer, model)
     seen = source.open(embedder.window)
-    priors = None if prior is None else _street_priors(prior, seen.names, drive is not None, radius_m, compass_deg)
+    name = one_region([one.name for one in layer.regions], region, seen.maps)
+    table = partial(_table, source=source, frames=(seen.crs, layer.region(name).crs or ""))
+    priors = (
+        None if prior is None else _street_priors(table(prior), seen.names, drive is not None, radius_m, compass_deg)
+    )
     track = None if drive is None else read_pose_table(drive).for_observations(seen.names)
-    true = None if truth is None else read_pose_table(truth).for_observations(seen.names).poses()
+    true = None if truth is None else table(truth).for_observations(seen.names).poses()
     settings = StreetSettings.of(embedder, MapCalibration.read(layer.parameters, "street"))
     if temperature is not None:
         settings = replace(settings, temperature=temperature)
     if min_similarity is not None:
         settings = replace(settings, thresholds=replace(settings.thresholds, reject_score=min_similarity))
-    name = one_region([one.name for one in layer.regions], region, seen.maps)
     near, report = priors if track is None else None, begin("Embedding the map")
     localizer = StreetLocalizer.open(
         layer, settings, region=name, model=embedder, step_m=step_m, near=near, report=report
@@ -106,11 +112,21 @@ def localize_streets(
     return LocalizedInStreets(localized, chosen, told, seen.notes, localizer.places, true or [])
 
 
+def _table(path: Path, source: StreetSource, frames: tuple[str, str]) -> PoseTable:
+    """Poses in the map's frame: the file of an ortho image's poses is in the image's, which may be another."""
+    table = read_pose_table(path)
+    if source.poses is None or not all(frames) or path.resolve() != source.poses.resolve():
+        return table
+    given = [SE2(x, y, 0.0) for x, y in table.xy_m.tolist()] if table.heading_rad is None else table.poses()
+    moved = moved_poses(given, *frames, str(path))
+    xy, headings = np.array([(one.x_m, one.y_m) for one in moved]), np.array([one.heading_rad for one in moved])
+    return replace(table, xy_m=xy, heading_rad=None if table.heading_rad is None else headings)
+
+
 def _street_priors(
-    path: Path, names: Sequence[str], drive: bool, radius_m: float, compass_deg: float | None
+    table: PoseTable, names: Sequence[str], drive: bool, radius_m: float, compass_deg: float | None
 ) -> list[StreetPrior]:
     """Priors of observations; of a drive the file may have the first alone."""
-    table = read_pose_table(path)
     if not (drive and len(table) == 1):
         table = table.for_observations(names)
     sigma_rad = math.radians(20.0 if compass_deg is None else compass_deg)

@@ -51,6 +51,7 @@ def localize_sweeps(
     given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
     filtered, drive = online or gps is not None, given.open()
     priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
+    given.require_near(priors, town.lidar.grid)
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
     localizer, tracker = town.lidar_localizer(), None
     if filtered:

@@ -17,7 +17,7 @@ from foldmap.geometry import SE2, MetricGrid
 from foldmap.types import DoubleArray
 
 _FAR_M = 10_000.0
-"""Fixes are of another place, or in another frame, where the nearest is farther than this from the map."""
+"""Fixes and priors are of another place, or in another frame, where the nearest is farther than this from the map."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,14 @@ class SweepInputs:
             said = f"{self.poses} has no pose of the first sweep, {drive.names[0]}"
             raise PoseInputError(said, "the drive begins there: add it, or give --gps")
         return [known.get(name) for name in drive.names]
+
+    def require_near(self, priors: Sequence[SE2 | None], grid: MetricGrid) -> None:
+        """Refuse priors that are all of another frame than the map."""
+        xy_m = np.array([(prior.x_m, prior.y_m) for prior in priors if prior is not None]).reshape(-1, 2)
+        away_m = _away_m(xy_m, grid) if len(xy_m) else 0.0
+        if away_m > _FAR_M:
+            said = f"{self.poses}: the nearest prior lies {away_m / 1000:,.0f} km from the map"
+            raise PoseInputError(said, "give priors in the frame of the map; foldmap show says where that lies")
 
     def fixes(self, drive: RecordedDrive, grid: MetricGrid) -> tuple[list[Fix | None], str]:
         """The fix of each sweep in the frame of the map, and in words how they were paired.

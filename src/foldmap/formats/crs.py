@@ -120,14 +120,25 @@ def anchor_at(x_m: float, y_m: float, crs: Any, where: str = "the map") -> Ancho
     return Anchor(latitude, here.longitude_deg, 0.0, math.atan2(north_m, east_m))
 
 
+def same_crs(one: Any, other: Any, where: str = "the map") -> bool:
+    """Whether two say the same, however they write it; a local frame, an empty text or None, is none but itself."""
+    if not one or not other or one == other:
+        return bool(one == other)
+    return read_crs(one, where).equals(read_crs(other, where), ignore_axis_order=True)
+
+
+def moved_points(xy_m: AnyArray, source: Any, target: Any, where: str) -> DoubleArray:
+    """Coordinates (N, 2) of one metric crs in another, float64; errors of `to_lonlat`."""
+    return from_lonlat(to_lonlat(xy_m, source, where), target, where)
+
+
 def moved_poses(poses: Sequence[SE2], source: Any, target: Any, where: str) -> list[SE2]:
     """Poses of one metric crs in another, headings by where a few metres ahead lie; errors of `to_lonlat`."""
-    first, second = read_crs(source, where), read_crs(target, where)
-    if not poses or first.equals(second, ignore_axis_order=True):
+    if not poses or same_crs(source, target, where):
         return list(poses)
     ahead = SE2(_SMALL_M, 0.0, 0.0)
     at = np.array([(one.x_m, one.y_m) for pose in poses for one in (pose, pose @ ahead)])
-    moved = from_lonlat(to_lonlat(at, first, where), second, where).reshape(-1, 2, 2)
+    moved = moved_points(at, source, target, where).reshape(-1, 2, 2)
     way = moved[:, 1] - moved[:, 0]
     headings = np.arctan2(way[:, 1], way[:, 0])
     return [SE2(*row) for row in np.column_stack([moved[:, 0], headings]).tolist()]

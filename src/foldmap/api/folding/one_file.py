@@ -130,7 +130,8 @@ def _fold(
         if STREET in found:
             from foldmap.api.folding.streets import fold_streets
 
-            layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"))
+            crs = _crs_beside(writer, found.get(RASTER, []))
+            layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"), crs)
         scene = None
         if SCENE in found:
             from foldmap.api.folding.scenes import fold_scene, read_for_folding
@@ -160,6 +161,15 @@ def _fold(
 
             write_tradeoff(visual.curve, chosen, visual, budget_bytes or output.stat().st_size, report)
     return layers
+
+
+def _crs_beside(writer: FoldWriter, rasters: Sequence[Path]) -> str:
+    """The crs of the raster that is folded, else of the lidar layer that the file has; empty where there is none."""
+    if rasters:
+        from foldmap.formats.raster.geotiff import raster_grid
+
+        return raster_grid(rasters[0]).crs_wkt
+    return crs_of([writer.parameters("lidar")]) if "lidar" in writer.layers else ""
 
 
 def _put_anchor(writer: FoldWriter, anchor: Anchor | None) -> None:

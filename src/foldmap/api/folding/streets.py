@@ -12,6 +12,7 @@ from foldmap.api.folding.aligning import align_streets
 from foldmap.api.folding.options import EMBEDDINGS, Note, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError
+from foldmap.formats.crs import moved_points, require_metric, same_crs
 from foldmap.formats.street.maps import read_street_maps_counted
 from foldmap.formats.street.reading import MapReading, faults_in_words, strict
 from foldmap.street.defaults import default_model
@@ -25,17 +26,20 @@ _MOST_NOTES = 12
 
 
 def fold_streets(
-    writer: FoldWriter, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report
+    writer: FoldWriter, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report, crs: str = ""
 ) -> dict[str, Any]:
     """Fold street maps, files and folders, a region each; the caller commits. Returns the summary's words of the layer.
 
-    ``note`` hears what was left out, what is damaged and what is odd, ``report`` maps done and in all.
+    ``note`` hears what was left out, what is damaged and what is odd, ``report`` maps done and in all. ``crs`` is that
+    of the file's other layers, into which maps are brought that lie on Earth in another one.
 
     Raises:
         FoldmapError: what was brought cannot be used.
     """
     plan = _plan_of(options)
     readings, aligned = _read_maps(sources, options, note)
+    if options.align is None:
+        readings = [_in_frame(reading, crs, note) for reading in readings]
     done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
     writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
     return {
@@ -59,6 +63,10 @@ def update_streets(
     """Replace regions by maps of their names, the tiles that changed alone; arguments as `fold_streets`."""
     model = None if options.model is None else read_street_model(options.model)
     readings, aligned = _read_maps(sources, options, note)
+    regions = updater.parameters("street").get("regions", []) if "street" in updater.layers else []
+    theirs = {region["name"]: region.get("crs") or "" for region in regions}
+    if options.align is None:
+        readings = [_in_frame(reading, theirs.get(reading.street_map.name, ""), note) for reading in readings]
     counts: Counter[str] = Counter()
     for number, reading in enumerate(readings, start=1):
         done = update_street(updater, reading.street_map, model=model)
@@ -68,6 +76,22 @@ def update_streets(
         counts["places_embedded"] += done.places
         report(number, len(readings))
     return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings), **aligned}
+
+
+def _in_frame(reading: MapReading, crs: str, note: Note) -> MapReading:
+    """A map in the frame of the file, where both lie on Earth; that the map does not say so is noted."""
+    street_map = reading.street_map
+    if not crs or not street_map.crs:
+        if crs:
+            note(f"note: {street_map.name} names no crs, and is taken to be in that of the file")
+        return reading
+    if same_crs(street_map.crs, crs):
+        return reading
+    text = require_metric(crs, "the file")
+    note(f"note: {street_map.name} was brought from {street_map.crs} into the frame of the file, {text}")
+    moved = moved_points(street_map.graph.vertices_m, street_map.crs, crs, street_map.name)
+    graph = replace(street_map.graph, vertices_m=moved)
+    return replace(reading, street_map=replace(street_map, graph=graph, crs=text))
 
 
 def _plan_of(options: StreetOptions) -> StreetPlan:

@@ -20,6 +20,9 @@ from foldmap.localize.tail import LEAST, Tail, distance_at
 from foldmap.metrics.consistency import consistency
 from foldmap.types import DoubleArray
 
+_MOST_SIGMAS = 50.0
+"""What answers are farther off than at the median are no errors, but another frame or drive."""
+
 
 def calibrate_map(
     fold_file: Path,
@@ -41,7 +44,7 @@ def calibrate_map(
         limit_s: times of estimates and truth that are farther apart do not belong together.
 
     Raises:
-        PoseInputError: the files cannot be used, or are of fewer than 20 answers.
+        PoseInputError: the files cannot be used, are of fewer than 20 answers, or of another frame or drive.
         LayerError: the map has no layer that answered so.
         ConfigError: `elsewhere` is given, and the layer has no signal whose chance is calibrated.
     """
@@ -51,6 +54,11 @@ def calibrate_map(
     if len(distances) < LEAST:
         cure = f"localize {LEAST} observations or more whose true poses are known; some hundred tell more"
         raise PoseInputError(f"{estimates} answers {len(distances)} whose truth is known", cure)
+    if float(np.median(distances)) > _MOST_SIGMAS:
+        raise PoseInputError(
+            f"half of the answers of {estimates} lie more than {np.median(distances):,.0f} sigma from {truth}",
+            "give the truth of this drive, in the map's frame: a map cannot learn its errors from another",
+        )
     with update(output, source=fold_file) as updater:
         layer = _layer(updater.before, answers.kind)
         parameters = updater.before.layer(layer).parameters

@@ -23,6 +23,9 @@ from foldmap.lidar.mapping.belonging import check_poses
 from foldmap.metrics import PoseErrors, failure_rates, planar_difference, pose_errors, summarize, travelled_m
 from foldmap.types import DoubleArray
 
+_ANOTHER_FRAME_M = 1000.0
+"""Estimates that are all farther from the truth do not err, but are of another frame."""
+
 
 def compare_sweeps(
     estimates: Path,
@@ -41,7 +44,8 @@ def compare_sweeps(
     that tells of the same poses. `plot` is an SVG of the distribution of the errors.
 
     Raises:
-        PoseInputError: a file cannot be used, or an estimate has no true pose within the limit of its time.
+        PoseInputError: a file cannot be used, an estimate has no true pose within the limit of its time, or all are of
+            another frame.
     """
     true = read_poses(truth, calibration)
     if limit_s is not None and true.times_s is None:
@@ -64,6 +68,9 @@ def compare_sweeps(
         estimated[other] = answered[row]
     world_SE2_true = [pose.to_se2() for pose in true.world_SE3_sensors]
     errors = pose_errors(world_SE2_true, estimated)
+    away_m = float(errors.total_m.min(initial=np.inf))
+    if _ANOTHER_FRAME_M < away_m < np.inf:
+        raise PoseInputError(f"{estimates} lies {away_m / 1000:,.1f} km from {truth}", "give both in one frame")
     rates = failure_rates(errors.total_m, travelled_m(world_SE2_true), segment_m, limit_m)
     if plot is not None:
         from foldmap.report import error_cdf_plot

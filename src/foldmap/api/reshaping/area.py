@@ -49,10 +49,12 @@ class Area:
     def corridor(path: Path, within_m: float) -> Area:
         """What lies within some metres of the poses of a drive, KITTI or TUM; errors as `read_poses`."""
         from foldmap.formats.poses.trajectories import read_poses
+        from foldmap.formats.street.observations.track import require_metres_of_track
 
         if not (np.isfinite(within_m) and within_m >= 0):
             raise ConfigError(f"a corridor within {within_m} m", "give metres from 0")
         places = np.array([pose.translation_m[:2] for pose in read_poses(path).world_SE3_sensors], np.float64)
+        require_metres_of_track(path, places)
         return Area(places, within_m, None, {"corridor": path.name, "within_m": within_m})
 
     def reaches(self, boxes_m: DoubleArray) -> BoolArray:

@@ -71,12 +71,9 @@ def _require_one_frame(sources: Sequence[Source]) -> None:
 
 def _one_frame(frames: Sequence[str]) -> bool:
     """Whether texts of coordinate reference systems say the same; a local frame is none of them."""
-    if "" in frames:
-        return False
-    from foldmap.formats.crs import read_crs
+    from foldmap.formats.crs import same_crs
 
-    first, *others = (read_crs(frame, "the map") for frame in frames)
-    return all(first.equals(other, ignore_axis_order=True) for other in others)
+    return all(same_crs(frames[0], other) for other in frames[1:])
 
 
 def _name(frame: str) -> str:

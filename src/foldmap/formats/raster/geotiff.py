@@ -18,7 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
-from foldmap.formats.crs import require_true
+from foldmap.formats.crs import require_true, same_crs
 from foldmap.formats.raster.values import check_band, check_texture, declared_scale, refuse_nodata
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.relief import ReliefSource
@@ -190,7 +190,10 @@ class _Said(logging.Handler):
 def _grid_of(path: Path, dataset: Any) -> MetricGrid:
     transform = dataset.transform
     if transform.is_identity:
-        raise MapInputError(f"{path} has no geotransform", "georeference it, e.g. gdal_translate -a_ullr")
+        points = len(dataset.gcps[0])
+        said = f", but {points} ground control points" if points else ""
+        cure = "run gdalwarp on it" if points else "georeference it, e.g. gdal_translate -a_ullr"
+        raise MapInputError(f"{path} has no geotransform{said}", cure)
     if transform.b != 0 or transform.d != 0:
         raise MapInputError(f"{path} has a rotated geotransform", "resample it north up with gdalwarp")
     if transform.a <= 0 or transform.e >= 0:
@@ -301,7 +304,7 @@ def combine(parts: Sequence[RasterSource], names: Sequence[str]) -> RasterMosaic
     """
     first = parts[0].grid
     for part, name in zip(parts[1:], names[1:], strict=True):
-        if not _same_crs(part.grid.crs_wkt, first.crs_wkt):
+        if not same_crs(part.grid.crs_wkt, first.crs_wkt, name):
             raise MapInputError(f"{name} and {names[0]} have two CRSs", "reproject them to one with gdalwarp -t_srs")
         if not math.isclose(part.grid.resolution_m, first.resolution_m, rel_tol=1e-6):
             raise MapInputError(
@@ -320,9 +323,3 @@ def combine(parts: Sequence[RasterSource], names: Sequence[str]) -> RasterMosaic
     right = max(col + part.grid.width_px for (_, col), part in zip(placements, parts, strict=True))
     grid = first.window(top, left, bottom - top, right - left)
     return RasterMosaic(parts, [(row - top, col - left) for row, col in placements], grid)
-
-
-def _same_crs(one_wkt: str, other_wkt: str) -> bool:
-    if one_wkt == other_wkt or not (one_wkt and other_wkt):
-        return one_wkt == other_wkt
-    return bool(rasterio.crs.CRS.from_wkt(one_wkt) == rasterio.crs.CRS.from_wkt(other_wkt))

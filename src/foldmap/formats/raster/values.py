@@ -151,12 +151,15 @@ def check_texture(
     """
     low, patches = math.inf, 0
     solid: Counter[float] = Counter()
-    steps, some = _Steps(), list[AnyArray]()
+    some, stepped, steps = list[AnyArray](), 0.0, 0
     for window in _windows(shape, _PICKS):
         values, observed = stored(*window)
         if not observed.any():
             continue
-        steps.add(values, observed)
+        for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            both = observed[before] & observed[after]
+            stepped += float(np.abs(values[after][both].astype(np.float64) - values[before][both]).sum())
+            steps += int(both.sum())
         some.append(values[observed])
         low = min(low, float(some[-1].min()))
         rows, columns = (side // _PATCH_PX for side in values.shape)
@@ -170,31 +173,14 @@ def check_texture(
         value, times = solid.most_common(1)[0]
         if times >= max(_PATCHES, _FILL_SHARE * patches):
             _refuse(path, value)
-    if steps.count >= _LEAST_STEPS:
+    if steps >= _LEAST_STEPS:
         first, last = np.percentile(np.concatenate([each[:: len(some)] for each in some]), [2, 98])
-        if steps.mean < _SMOOTH * float(last - first):
-            said = f"from pixel to pixel by {steps.mean:.3g}, and range from {first:.4g} to {last:.4g}"
+        if stepped / steps < _SMOOTH * float(last - first):
+            said = f"from pixel to pixel by {stepped / steps:.3g}, and range from {first:.4g} to {last:.4g}"
             raise MapInputError(
                 f"{path}: values change {said}: these are heights, not ground intensities",
                 "choose the band of intensity with --band",
             )
-
-
-class _Steps:
-    """How much neighbouring pixels differ that were both observed."""
-
-    def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
-
-    def add(self, values: AnyArray, observed: BoolArray) -> None:
-        for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-            both = observed[before] & observed[after]
-            self.total += float(np.abs(values[after][both].astype(np.float64) - values[before][both]).sum())
-            self.count += int(both.sum())
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.count
 
 
 def _refuse_top(path: Path, some: _Seen) -> None:

@@ -174,6 +174,11 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
         return "give world_T_sensor: these look like sensor_T_world, their inverse, or stand in reverse order"
     if fits(w_first):
         return f"quaternions look like qw first: {_ORDER}"
+    if fits(given):
+        return (
+            "places agree and turns do not: where y is to the right (left-handed, as of CARLA), negate it in sweeps "
+            "and poses alike; else give the rotations of these sweeps"
+        )
     if float(np.median(moved)) < 0.05 * float(np.median(size)):
         return "positions barely change: give metres, not degrees or kilometres"
     ratio = float(np.median(moved / np.maximum(size, 0.25)))

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import RasterioError
 
 from foldmap.errors import MapInputError
+from foldmap.formats.crs import same_crs
 from foldmap.formats.raster.geotiff import raster_grid
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.aerial import PIXEL_M, TILE_PX, read_aerial_tile, tile_image
@@ -91,13 +92,7 @@ def read_ground_tile(image: Path | str, streets: Path | str | None = None, name:
 
 
 def _same_frame(image: Path, ground: GroundImage, street: StreetMap) -> None:
-    if not street.crs or not ground.grid.crs_wkt:
-        return
-    what = f"the street map {street.name!r}"
-    try:
-        one, other = rasterio.crs.CRS.from_user_input(street.crs), rasterio.crs.CRS.from_wkt(ground.grid.crs_wkt)
-    except CRSError as error:
-        raise MapInputError(f"{what} has the CRS {street.crs!r}: {error}", "name one") from error
-    if one != other:
-        cure = f"reproject the image with gdalwarp -t_srs '{street.crs}'"
-        raise MapInputError(f"{image} and {what} are in two CRSs", cure)
+    ours, theirs = street.crs, ground.grid.crs_wkt
+    if ours and theirs and not same_crs(ours, theirs, str(image)):
+        cure = f"reproject the image with gdalwarp -t_srs '{ours}'"
+        raise MapInputError(f"{image} and the street map {street.name!r} are in two CRSs", cure)

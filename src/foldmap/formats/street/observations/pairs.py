@@ -26,6 +26,7 @@ from foldmap.errors import MapInputError, PoseInputError
 from foldmap.formats.naming import naming
 from foldmap.formats.street.maps import read_street_maps
 from foldmap.formats.street.observations.images import read_rgb
+from foldmap.formats.street.observations.poses import read_pose_table
 from foldmap.formats.street.observations.ring import read_ring_file
 from foldmap.formats.textual import CsvTable, numbers, read_csv_table
 from foldmap.geometry import SE2
@@ -94,6 +95,7 @@ def read_pairs(folder: Path | str, window: Window = AROUND) -> FolderPairs:
     rows = [_row(folder, table, line, cells, maps, ring) for line, cells in table.rows]
     if not rows:
         raise MapInputError(f"{listing} lists no pairs", "give a row an observation")
+    read_pose_table(listing)  # refuses degrees, and headings that are something else than their column says
     return FolderPairs(listing, rows, ring, window)
 
 
