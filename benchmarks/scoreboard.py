@@ -30,6 +30,7 @@ from benchmarks.context import Board, Row
 from benchmarks.house.files import DemoFile, LidarFile, StreetFile
 from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
 from benchmarks.journey.everywhere import Everywhere
+from benchmarks.journey.large import Large
 from benchmarks.journey.photos import Photos
 from benchmarks.journey.recorded import Recorded
 from benchmarks.journey.rows import Cuts, Starts, Stranger
@@ -119,7 +120,7 @@ def trust_rows() -> list[Row]:
 
 def journey_rows() -> list[Row]:
     """From nothing to centimetres in a file of several layers."""
-    return [Starts(), Cuts(), Stranger(), Photos(), Recorded(), Everywhere()]
+    return [Starts(), Cuts(), Stranger(), Photos(), Recorded(), Everywhere(), Large()]
 
 
 def world_rows() -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from foldmap.atlas import limits
 from foldmap.atlas.checksum import row_checksum, seal_checksum
-from foldmap.atlas.directory import Bundler, pack_directory
+from foldmap.atlas.directory import Bundler
 from foldmap.atlas.drawn import Drawn
 from foldmap.atlas.jsontext import dump_json
 from foldmap.atlas.reader import FoldFile
@@ -68,7 +68,7 @@ class Contents:
                 insert("tiles", (row_id, layer_id, payload, checksum))
                 bundler.seal(checksum)
                 first_bundle = row_id + 1
-            packed = pack_directory(bundler.directory())
+            packed = bundler.directory().pack()
             checksum = row_checksum("layers", layer_id, name, kind, text, packed)
             insert("layers", (layer_id, name, kind, text, packed, checksum))
             yield "layers", layer_id, checksum

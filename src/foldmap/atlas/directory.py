@@ -10,14 +10,13 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from foldmap.atlas.checksum import ROW_CHECKSUM_BYTES
 from foldmap.atlas.limits import MAX_DEFLATE_RATIO, MAX_DIRECTORY_BYTES, MAX_PAYLOAD_BYTES, MAX_TILES
 from foldmap.errors import LimitError, MapFormatError
-from foldmap.types import ByteArray, IntArray
+from foldmap.types import AnyArray, ByteArray, IntArray
 
 BUNDLE_BYTES = 32 << 10  # a bundle takes tiles up to this size; a longer tile has one for itself
 _HEAD = struct.Struct("<III")
@@ -26,45 +25,77 @@ _PER_TILE = 12
 _INT32 = 1 << 31
 
 
-@dataclass
 class Directory:
-    """Tiles of one layer, ascending by (row, column)."""
+    """Tiles of one layer, ascending by (row, column).
 
-    first_bundle: int  # id of the first bundle in table `tiles`; the others follow without a gap
-    bundle_tiles: IntArray  # int64 (B,), number of tiles in each bundle
-    bundle_checksums: ByteArray  # uint8 (B, 8)
-    columns: IntArray  # int64 (N,)
-    rows: IntArray  # int64 (N,)
-    lengths: IntArray  # int64 (N,), bytes of each tile's payload
+    Kept in 12 bytes a tile: a map of a gigabyte may have millions. `columns`, `rows` and `lengths` are made when asked.
+    """
 
-    def __post_init__(self) -> None:
-        self._keys = _keys(self.rows, self.columns)
-        self._ends = np.concatenate(([0], np.cumsum(self.lengths)))
-        self._starts = np.concatenate(([0], np.cumsum(self.bundle_tiles)))
+    def __init__(
+        self, first_bundle: int, bundle_tiles: IntArray, bundle_checksums: ByteArray, columns: AnyArray,
+        rows: AnyArray, lengths: AnyArray,
+    ) -> None:  # fmt: skip
+        self.first_bundle = first_bundle
+        """Id of the first bundle in table `tiles`; the others follow without a gap."""
+        self.bundle_tiles = bundle_tiles
+        """int64 (B,), number of tiles in each bundle."""
+        self.bundle_checksums = bundle_checksums
+        """uint8 (B, 8)."""
+        self._columns, self._rows = (np.asarray(axis, np.int32) for axis in (columns, rows))
+        self._lengths = np.asarray(lengths, np.uint32)
+        self._starts = np.concatenate(([0], np.cumsum(bundle_tiles)))
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self._lengths)
+
+    @property
+    def columns(self) -> IntArray:
+        """Of each tile, int64 (N,)."""
+        return self._columns.astype(np.int64)
+
+    @property
+    def rows(self) -> IntArray:
+        """Of each tile, int64 (N,)."""
+        return self._rows.astype(np.int64)
+
+    @property
+    def lengths(self) -> IntArray:
+        """Bytes of each tile's payload, int64 (N,)."""
+        return self._lengths.astype(np.int64)
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of all payloads."""
+        return int(self._lengths.sum(dtype=np.int64))
+
+    def keys(self, chosen: IntArray | slice) -> tuple[IntArray, IntArray]:
+        """Columns and rows of some tiles, int64 (N,) each."""
+        return self._columns[chosen].astype(np.int64), self._rows[chosen].astype(np.int64)
 
     def find(self, column: int, row: int) -> int:
         """Index of a tile, or -1."""
         if not (-_INT32 <= column < _INT32 and -_INT32 <= row < _INT32):
             return -1
-        key = (row << 32) + column + _INT32
-        at = int(np.searchsorted(self._keys, key))
-        return at if at < len(self._keys) and int(self._keys[at]) == key else -1
+        low, high = self._of_rows(row, row + 1)
+        at = low + int(np.searchsorted(self._columns[low:high], np.int32(column)))
+        return at if at < high and int(self._columns[at]) == column else -1
 
     def inside(self, column_0: int, column_1: int, row_0: int, row_1: int) -> IntArray:
         """Indices of the tiles with ``column_0 <= column < column_1`` and ``row_0 <= row < row_1``."""
-        low = int(np.searchsorted(self.rows, row_0))
-        high = int(np.searchsorted(self.rows, row_1))
-        columns = self.columns[low:high]
+        low, high = self._of_rows(row_0, row_1)
+        columns = self._columns[low:high].astype(np.int64)
         return low + np.flatnonzero((columns >= column_0) & (columns < column_1))
+
+    def _of_rows(self, row_0: int, row_1: int) -> tuple[int, int]:
+        """Where the tiles of rows up to another begin and end."""
+        low, high = (_at(self._rows, row) for row in (row_0, row_1))
+        return low, max(low, high)
 
     def place(self, index: int) -> tuple[int, int, int]:
         """``(bundle, start, stop)``: the bundle's rank and the tile's bytes in its payload."""
         bundle = int(np.searchsorted(self._starts, index, side="right")) - 1
-        base = int(self._ends[self._starts[bundle]])
-        return bundle, int(self._ends[index]) - base, int(self._ends[index + 1]) - base
+        start = int(self._lengths[self._starts[bundle] : index].sum(dtype=np.int64))
+        return bundle, start, start + int(self._lengths[index])
 
     def members(self, bundle: int) -> range:
         """Indices of the tiles in one bundle."""
@@ -73,21 +104,24 @@ class Directory:
     def bundle_bytes(self, bundle: int) -> int:
         """Length of one bundle's payload."""
         members = self.members(bundle)
-        return int(self._ends[members.stop] - self._ends[members.start])
+        return int(self._lengths[members.start : members.stop].sum(dtype=np.int64))
 
-
-def pack_directory(directory: Directory) -> bytes:
-    """Bytes of a directory, as `unpack_directory` reads them."""
-    steps = [_steps(directory.rows), _steps(directory.columns), directory.lengths.astype("<u4")]
-    body = directory.bundle_tiles.astype("<u4").tobytes() + directory.bundle_checksums.tobytes()
-    # byte planes: the high bytes are nearly all zero and deflate to almost nothing
-    body += b"".join(step.view(np.uint8).reshape(-1, 4).T.tobytes() for step in steps)
-    head = _HEAD.pack(directory.first_bundle, len(directory.bundle_tiles), len(directory))
-    return head + zlib.compress(body, 9)
+    def pack(self) -> bytes:
+        """Bytes of the directory, as `unpack_directory` reads them."""
+        bundles, tiles = len(self.bundle_tiles), len(self)
+        body = np.empty(bundles * _PER_BUNDLE + tiles * _PER_TILE, np.uint8)
+        body[: 4 * bundles] = self.bundle_tiles.astype("<u4").view(np.uint8)
+        body[4 * bundles : _PER_BUNDLE * bundles] = self.bundle_checksums.ravel()
+        # byte planes: the high bytes are nearly all zero and deflate to almost nothing
+        planes = body[_PER_BUNDLE * bundles :].reshape(3, 4, tiles)
+        for number, values in enumerate((self._rows, self._columns)):
+            planes[number] = _steps(values).view(np.uint8).reshape(-1, 4).T
+        planes[2] = self._lengths.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4).T
+        return _HEAD.pack(self.first_bundle, bundles, tiles) + zlib.compress(body.data, 9)
 
 
 def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
-    """Read what `pack_directory` made, for a layer of a file of so many bytes; ``name`` is for messages.
+    """Read what `Directory.pack` made, for a layer of a file of so many bytes; ``name`` is for messages.
 
     Raises `LimitError`: it declares more than a reader will allocate, or more than its bytes can hold;
     `MapFormatError`: it is not a directory.
@@ -109,34 +143,40 @@ def unpack_directory(name: str, data: bytes, file_bytes: int) -> Directory:
         raise MapFormatError(f"{name}: the tile directory has not the size it declares")
     raw = np.frombuffer(body, np.uint8)
     counts = raw[: 4 * bundles].view("<u4").astype(np.int64)
-    checksums = raw[4 * bundles : _PER_BUNDLE * bundles].reshape(bundles, ROW_CHECKSUM_BYTES)
+    checksums = raw[4 * bundles : _PER_BUNDLE * bundles].reshape(bundles, ROW_CHECKSUM_BYTES).copy()  # no view
     planes = raw[_PER_BUNDLE * bundles :].reshape(3, 4, tiles)
-    steps = [np.ascontiguousarray(planes[k].T).view("<u4").reshape(tiles) for k in range(3)]
-    rows, columns = (np.cumsum(s, dtype=np.uint32).view(np.int32).astype(np.int64) for s in steps[:2])
-    directory = Directory(first, counts, checksums, columns, rows, steps[2].astype(np.int64))
-    _check(name, directory)
-    return directory
+    rows, columns = (np.cumsum(_values(plane), dtype=np.uint32).view(np.int32) for plane in planes[:2])
+    lengths = _values(planes[2])
+    _check(name, counts, rows, columns, lengths)
+    return Directory(first, counts, checksums, columns, rows, lengths)
 
 
-def _check(name: str, directory: Directory) -> None:
-    keys = _keys(directory.rows, directory.columns)
-    if (keys[1:] <= keys[:-1]).any() or (directory.bundle_tiles < 1).any():
+def _check(name: str, counts: IntArray, rows: AnyArray, columns: AnyArray, lengths: AnyArray) -> None:
+    same = rows[1:] == rows[:-1]
+    if ((rows[1:] < rows[:-1]) | (same & (columns[1:] <= columns[:-1]))).any() or (counts < 1).any():
         raise MapFormatError(f"{name}: the tile directory is not in order")
-    if int(directory.bundle_tiles.sum()) != len(directory):
+    if int(counts.sum()) != len(lengths):
         raise MapFormatError(f"{name}: the tile directory's bundles do not hold its tiles")
-    firsts = np.cumsum(directory.bundle_tiles) - directory.bundle_tiles
-    if len(directory) and int(np.add.reduceat(directory.lengths, firsts).max()) > MAX_PAYLOAD_BYTES:
+    firsts = np.cumsum(counts) - counts
+    if len(lengths) and int(np.add.reduceat(lengths, firsts, dtype=np.int64).max()) > MAX_PAYLOAD_BYTES:
         raise LimitError(f"{name}: a bundle of tiles is longer than {MAX_PAYLOAD_BYTES} bytes")
 
 
-def _keys(rows: IntArray, columns: IntArray) -> IntArray:
-    """One ascending number per tile; columns are lifted to be positive, so that the lowest row does not overflow."""
-    return (rows << 32) + (columns + _INT32)
+def _at(ascending: AnyArray, value: int) -> int:
+    """How many are less than a value, which may lie beyond 32 bits: an array of the type found is compared at once."""
+    if value >= _INT32:
+        return len(ascending)
+    return 0 if value <= -_INT32 else int(np.searchsorted(ascending, np.int32(value)))
 
 
-def _steps(values: IntArray) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """Differences modulo 2**32; the first counts from zero."""
-    return np.diff(values, prepend=0).astype("<u4")
+def _values(planes: ByteArray) -> AnyArray:
+    """Numbers of their bytes (4, N), uint32 (N,)."""
+    return np.ascontiguousarray(planes.T).view("<u4").reshape(planes.shape[1])
+
+
+def _steps(values: AnyArray) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    """Differences of int32 modulo 2**32; the first counts from zero."""
+    return np.diff(values.view(np.uint32), prepend=np.uint32(0)).astype("<u4", copy=False)
 
 
 class Bundler:
@@ -144,7 +184,7 @@ class Bundler:
 
     def __init__(self, first_bundle: int) -> None:
         self.first_bundle = first_bundle
-        self._tiles = array("q")  # column, row, length
+        self._columns, self._rows, self._lengths = array("i"), array("i"), array("I")
         self._counts: list[int] = []
         self._checksums = bytearray()
 
@@ -158,7 +198,9 @@ class Bundler:
                 pending, size = [], 0
             pending.append(payload)
             size += len(payload)
-            self._tiles.extend((column, row, len(payload)))
+            self._columns.append(column)
+            self._rows.append(row)
+            self._lengths.append(len(payload))
         if pending:
             yield self._close(pending)
 
@@ -168,10 +210,10 @@ class Bundler:
 
     def directory(self) -> Directory:
         """The directory of all that went through."""
-        tiles = np.frombuffer(self._tiles.tobytes(), np.int64).reshape(-1, 3)
         checksums = np.frombuffer(bytes(self._checksums), np.uint8).reshape(-1, ROW_CHECKSUM_BYTES)
-        counts = np.array(self._counts, np.int64)
-        return Directory(self.first_bundle, counts, checksums, tiles[:, 0], tiles[:, 1], tiles[:, 2])
+        columns, rows = (np.frombuffer(axis, np.int32) for axis in (self._columns, self._rows))
+        lengths = np.frombuffer(self._lengths, np.uint32)
+        return Directory(self.first_bundle, np.array(self._counts, np.int64), checksums, columns, rows, lengths)
 
     def _close(self, pending: list[bytes]) -> tuple[int, bytes]:
         self._counts.append(len(pending))

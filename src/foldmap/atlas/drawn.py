@@ -30,20 +30,31 @@ class Drawn:
     columns: IntArray | None = None
     rows: IntArray | None = None
 
-    def keys(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Columns and rows in the new file, and places in the old directory, int64 (N,) each."""
+    def __len__(self) -> int:
+        return len(self.file.directory(self.layer)) if self.index is None else len(self.index)
+
+    def place(self, at: int) -> int:
+        """Where one of the tiles stands in the old directory."""
+        return at if self.index is None else int(self.index[at])
+
+    def keys(self) -> tuple[IntArray, IntArray]:
+        """Columns and rows in the new file, int64 (N,) each, the caller's own."""
         there = self.file.directory(self.layer)
-        index = np.arange(len(there), dtype=np.int64) if self.index is None else self.index
-        columns = there.columns[index] if self.columns is None else self.columns
-        rows = there.rows[index] if self.rows is None else self.rows
-        return columns, rows, index
+        own = there.keys(slice(None) if self.index is None else self.index)
+        given = self.columns, self.rows
+        columns, rows = (mine if one is None else one.copy() for mine, one in zip(own, given, strict=True))
+        return columns, rows
 
     def ascending(self, age: int) -> Iterator[tuple[int, int, int, int]]:
         """``(row, column, age, place in the directory)``, a few thousand in memory at a time."""
-        columns, rows, index = self.keys()
-        for start in range(0, len(index), _AT_ONCE):
-            cut = slice(start, start + _AT_ONCE)
-            for row, column, place in zip(*(_list(axis[cut]) for axis in (rows, columns, index)), strict=True):
+        there = self.file.directory(self.layer)
+        for start in range(0, len(self), _AT_ONCE):
+            cut = slice(start, min(start + _AT_ONCE, len(self)))
+            index = np.arange(cut.start, cut.stop, dtype=np.int64) if self.index is None else self.index[cut]
+            own = there.keys(index)
+            columns = own[0] if self.columns is None else self.columns[cut]
+            rows = own[1] if self.rows is None else self.rows[cut]
+            for row, column, place in zip(*map(_list, (rows, columns, index)), strict=True):
                 yield row, column, age, place
 
     def payload(self, place: int) -> bytes:

@@ -258,7 +258,7 @@ class FoldFile:
         if not isinstance(parameters, dict):
             raise MapFormatError(f"{what}: the parameters are not an object")
         directory = unpack_directory(what, packed, self.database.file_bytes)
-        tile_bytes = int(directory.lengths.sum())
+        tile_bytes = directory.tile_bytes
         if tile_bytes > self.database.file_bytes:
             raise LimitError(f"{what}: the directory declares {tile_bytes} bytes of tiles, more than the file has")
         self._directories[name] = directory
@@ -307,7 +307,8 @@ class FoldFile:
 
 
 def _keys(directory: Directory, chosen: Any) -> list[TileKey]:
-    return list(zip(directory.columns[chosen].tolist(), directory.rows[chosen].tolist(), strict=True))
+    columns, rows = directory.keys(chosen)
+    return list(zip(columns.tolist(), rows.tolist(), strict=True))
 
 
 def _checked(what: str, checksum: bytes, *expected: bytes) -> None:

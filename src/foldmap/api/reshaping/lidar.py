@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,7 +15,8 @@ from foldmap.api.reshaping.parts import (
     Source,
     around,
     first_unlike,
-    key_numbers,
+    numbers_of,
+    places_in,
     require_alike,
     without_calibration,
 )
@@ -28,12 +29,14 @@ from foldmap.types import DoubleArray
 _ALIKE = ("codec", "cell_px", "tile_cells", "known_cells", "tile_blocks", "block_px", "coder", "relief")
 _REFOLD = "fold both rasters as one map, with one model"
 _ON_LATTICE_PX = 1e-3
+_AT_ONCE = 1 << 16
 
 
 def cut(source: Source, area: Area, note: Note) -> Part:
     """The tiles that an area reaches, under their keys, on the grid that they are of."""
     there = source.file.directory(source.layer)
-    index = np.flatnonzero(area.reaches(_boxes_m(source))).astype(np.int64)
+    found = [start + np.flatnonzero(area.reaches(boxes_m)) for start, boxes_m in _boxes_m(source)]
+    index = np.concatenate([np.zeros(0, np.int64), *found])
     parameters = dict(source.parameters)
     if isinstance(parameters.get("observed_px"), int) and len(there):
         # tiles do not say how much of them was observed: in proportion to how many there are
@@ -68,19 +71,19 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
     parameters = without_calibration(first.parameters, sources, note) | {"grid": asdict(corner)}
     keys, observed = np.zeros(0, np.int64), 0.0
     for one in drawn:
-        columns, rows, _ = one.keys()
-        mine = key_numbers(columns, rows)
-        new = np.setdiff1d(mine, keys, assume_unique=True)
+        mine = numbers_of(one)
+        new = mine[places_in(keys, mine) < 0]
         of = one.file.layer(one.layer).parameters.get("observed_px")
         observed += (of if isinstance(of, int) else 0) * len(new) / max(len(mine), 1)
-        keys = np.union1d(keys, mine)
+        keys = np.concatenate([keys, new])
+        keys.sort(kind="stable")
     parameters["observed_px"] = round(observed)
-    return Part("lidar", parameters, drawn, kept=len(keys), of=sum(len(one.keys()[0]) for one in drawn))
+    return Part("lidar", parameters, drawn, kept=len(keys), of=sum(map(len, drawn)))
 
 
 def bounds(source: Source) -> DoubleArray:
     """West, south, east and north of all tiles, float64 (4,), metres."""
-    return around(_boxes_m(source))
+    return around(np.stack([around(boxes_m) for _, boxes_m in _boxes_m(source)] or [np.full(4, np.nan)]))
 
 
 def frames(source: Source) -> set[str]:
@@ -119,12 +122,14 @@ def _offset_tiles(first: Source, source: Source, side_px: int) -> tuple[int, int
     return round(row), round(column)
 
 
-def _boxes_m(source: Source) -> DoubleArray:
-    """West, south, east and north of each tile, float64 (N, 4), metres."""
+def _boxes_m(source: Source) -> Iterator[tuple[int, DoubleArray]]:
+    """West, south, east and north of each tile, float64 (N, 4), metres: some tiles at a time, and the first's index."""
     there, grid = source.file.directory(source.layer), _grid(source)
     side_m = _tile_px(source) * grid.resolution_m
-    west, north = grid.west_m + there.columns * side_m, grid.north_m - there.rows * side_m
-    return np.stack([west, north - side_m, west + side_m, north], axis=1).astype(np.float64)
+    for start in range(0, len(there), _AT_ONCE):
+        columns, rows = there.keys(slice(start, start + _AT_ONCE))
+        west, north = grid.west_m + columns * side_m, grid.north_m - rows * side_m
+        yield start, np.stack([west, north - side_m, west + side_m, north], axis=1).astype(np.float64)
 
 
 def _grid(source: Source) -> MetricGrid:

@@ -63,7 +63,7 @@ def _joined(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
     kinds = [source.file.layer(source.layer).kind for source in sources]
     if len(sources) == 1:
         whole = Drawn(sources[0].file, sources[0].layer)
-        return Part(kinds[0], sources[0].parameters, [whole], kept=len(whole.keys()[0]))
+        return Part(kinds[0], sources[0].parameters, [whole], kept=len(whole))
     for source, kind in zip(sources[1:], kinds[1:], strict=True):
         if kind != kinds[0]:
             what = f"{source.said} is a {kind} layer, {sources[0].said} a {kinds[0]} layer"

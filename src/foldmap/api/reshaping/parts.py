@@ -72,28 +72,33 @@ def around(boxes: DoubleArray) -> DoubleArray:
     return np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
 
 
-def keys_of(source: Source) -> IntArray:
+def numbers_of(one: Drawn) -> IntArray:
     """A number a tile, ascending as the tiles are: row, then column, int64 (N,)."""
-    there = source.file.directory(source.layer)
-    return key_numbers(there.columns, there.rows)
+    columns, rows = one.keys()
+    rows <<= 32  # in place: of millions of tiles every copy counts
+    rows += columns
+    rows += 1 << 31
+    return rows
 
 
-def key_numbers(columns: IntArray, rows: IntArray) -> IntArray:
-    """The same of columns and rows."""
-    return (rows << 32) + (columns + (1 << 31))
+def places_in(keys: IntArray, wanted: IntArray) -> IntArray:
+    """Where numbers stand among ascending keys, int64 (N,); -1: nowhere."""
+    at = np.searchsorted(keys, wanted)
+    at[at == len(keys)] = 0
+    return np.where(keys[at] == wanted, at, -1) if len(keys) else np.full(len(wanted), -1)
 
 
 def first_unlike(one: Drawn, other: Drawn) -> tuple[int, TileKey | None]:
     """Of the tiles that two layers both have: how many differ, and the key of the first that does."""
-    (columns, rows, index), (others, other_rows, other_index) = one.keys(), other.keys()
-    both, mine, theirs = np.intersect1d(
-        key_numbers(columns, rows), key_numbers(others, other_rows), assume_unique=True, return_indices=True
-    )
+    large, small = (one, other) if len(one) >= len(other) else (other, one)
+    numbers = numbers_of(small)
+    at = places_in(numbers_of(large), numbers)
+    both = np.flatnonzero(at >= 0)
     count, first = 0, None
-    for at in range(len(both)):
-        if one.payload(int(index[mine[at]])) != other.payload(int(other_index[theirs[at]])):
-            count += 1
-            first = first or (int(columns[mine[at]]), int(rows[mine[at]]))
+    for mine, theirs in zip(both.tolist(), at[both].tolist(), strict=True):
+        if small.payload(small.place(mine)) != large.payload(large.place(theirs)):
+            row, column = divmod(int(numbers[mine]), 1 << 32)
+            count, first = count + 1, first or (column - (1 << 31), row)
     return count, first
 
 

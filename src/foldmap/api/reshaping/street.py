@@ -76,7 +76,7 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         drawn.append(Drawn(source.file, source.layer, index, there.columns[index], rows))
         regions.append(source.parameters["regions"][region.number])
     parameters = without_calibration(first.parameters, sources, note) | {"regions": regions}
-    kept = sum(len(one.keys()[0]) for one in drawn)
+    kept = sum(map(len, drawn))
     of = sum(source.file.layer(source.layer).tile_count for source in sources)
     return Part("street", parameters, drawn, kept=kept, of=of)
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from foldmap.api.reshaping.area import Area
-from foldmap.api.reshaping.parts import Note, Part, Source, around, keys_of, require_alike, without_calibration
+from foldmap.api.reshaping.parts import Note, Part, Source, around, numbers_of, require_alike, without_calibration
 from foldmap.atlas.drawn import Drawn
 from foldmap.errors import MapFormatError, MapInputError
 from foldmap.types import BoolArray, DoubleArray, IntArray
@@ -53,7 +53,7 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
     first, *others = _different(sources)
     if not others:
         whole = Drawn(first.file, first.layer)
-        count = len(whole.keys()[0])
+        count = len(whole)
         return Part("visual", first.parameters, [whole], kept=count, of=len(sources) * count)
     folded = [FoldedVisual(source.file, source.layer, tiles_kept=1) for source in (first, *others)]
     for source, layer in zip((first, *others), folded, strict=True):
@@ -118,9 +118,10 @@ def _tiles(source: Source, kept: IntArray, start: int, rows: Sequence[int]) -> D
 
 
 def _same(one: Source, other: Source) -> bool:
-    if one.parameters != other.parameters or not np.array_equal(keys_of(one), keys_of(other)):
+    mine, theirs = (numbers_of(Drawn(source.file, source.layer)) for source in (one, other))
+    if one.parameters != other.parameters or not np.array_equal(mine, theirs):
         return False
-    return all(one.file.tile_at(one.layer, k) == other.file.tile_at(other.layer, k) for k in range(len(keys_of(one))))
+    return all(one.file.tile_at(one.layer, k) == other.file.tile_at(other.layer, k) for k in range(len(mine)))
 
 
 def _cut_images(source: Source, folded: FoldedVisual, kept: IntArray, part: Part) -> None:
