@@ -1,6 +1,6 @@
 """Lay trained models together as they ship: ``python -m benchmarks.shipped WEIGHTS LAYER NAME...``.
 
-WEIGHTS/NAME/model.safetensors becomes WEIGHTS/shipped/LAYER/NAME.safetensors, without the places that it was trained on:
+WEIGHTS/NAME/model.safetensors becomes WEIGHTS/shipped/LAYER/NAME.safetensors, without the places it was trained on:
 those stand beside shipped models, in ``provenance.json``.
 """
 
