@@ -83,10 +83,9 @@ weights: $(STAMP)
 	$(RUN) -m benchmarks.descriptors.tracks -o $(WEIGHTS)/sift-1/pairs.npz
 	$(RUN) -m benchmarks.visual.standard_basis --descriptors $(WEIGHTS)/sift-1/pairs.npz --feature sift --name sift-1 \
 	    -o $(WEIGHTS)/sift-1/model.safetensors
-	for layer in lidar street visual; do mkdir -p $(WEIGHTS)/shipped/$$layer; done
-	for name in $(LIDAR_WEIGHTS); do cp $(WEIGHTS)/$$name/model.safetensors $(WEIGHTS)/shipped/lidar/$$name.safetensors; done
-	for name in $(STREET_WEIGHTS); do cp $(WEIGHTS)/$$name/model.safetensors $(WEIGHTS)/shipped/street/$$name.safetensors; done
-	for name in $(VISUAL_WEIGHTS); do cp $(WEIGHTS)/$$name/model.safetensors $(WEIGHTS)/shipped/visual/$$name.safetensors; done
+	$(RUN) -m benchmarks.shipped $(WEIGHTS) lidar $(LIDAR_WEIGHTS)
+	$(RUN) -m benchmarks.shipped $(WEIGHTS) street $(STREET_WEIGHTS)
+	$(RUN) -m benchmarks.shipped $(WEIGHTS) visual $(VISUAL_WEIGHTS)
 	@echo "$(WEIGHTS)/shipped holds them; a model that ships is a constant of the format: give what differs a new name"
 
 clean:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.shipped import lay
 from foldmap.lidar.defaults import default_bundles
 from foldmap.lidar.shipped import told_training
-from foldmap.training.places import PROVENANCE, shipped_places
+from foldmap.training.places import PROVENANCE, recorded, shipped_places
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = sorted((ROOT / "src" / "foldmap").glob("*/weights"))
@@ -46,6 +47,17 @@ def test_provenance_names_a_recipe_of_the_repository(folder: Path) -> None:
         places = shipped_places(folder, payload)
         assert all(place.kind in ("town", "town pairs") for place in places)
         assert places or name == "sift-1"  # of pictures that show no place
+
+
+def test_a_model_ships_byte_for_byte_as_it_was_trained_but_for_its_places(tmp_path: Path) -> None:
+    for name in ("marks-fine-5", "marks-fine-6"):
+        (shipped,) = (path for folder in WEIGHTS for path in folder.glob(f"{name}.safetensors"))
+        trained = recorded(shipped.read_bytes(), shipped_places(shipped.parent, shipped.read_bytes()))
+        assert trained != shipped.read_bytes()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(trained)
+        (written,) = lay(tmp_path, "lidar", [name])
+        assert written.read_bytes() == shipped.read_bytes()
 
 
 def test_maps_tell_no_path_of_the_machine_that_trained() -> None:

@@ -84,6 +84,13 @@ def recorded(payload: bytes, places: Iterable[Place]) -> bytes:
     return bytes(save(load(payload), metadata={"info": json.dumps(info, sort_keys=True)}))
 
 
+def unrecorded(payload: bytes) -> bytes:
+    """A model's bytes without its places, as models ship: what is said of those stands in ``provenance.json``."""
+    info = read_info(payload, _CURE)
+    info.pop(KEY, None)
+    return bytes(save(load(payload), metadata={"info": json.dumps(info, sort_keys=True)}))
+
+
 def places_of(payload: bytes) -> list[Place]:
     """Where a model says that it was trained; empty where it says nothing.
 
