@@ -52,7 +52,8 @@ class RasterFile:
         declared = declared_scale(path, dataset, band)
         self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
         declares = bool(self._alpha) or MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1]
-        check_texture(path, grid.shape, self._stored, declares)
+        heights = self._kind.kind == "f" and not _INTENSITY.search(str(dataset.descriptions[band - 1] or "").lower())
+        check_texture(path, grid.shape, self._stored, declares, heights)
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved.

@@ -19,7 +19,7 @@ _KNOWN_NODATA = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0)
 _GAP, _SHARE = 8.0, 1e-3
 _LEAST_RANGE = 1e-4
 _PATCH_PX, _PATCHES, _PATCHES_SHARE, _FILL_SHARE = 16, 4, 0.02, 0.25
-_SMOOTH, _LEAST_STEPS = 0.012, 4000
+_SMOOTH, _LEAST_STEPS = 0.008, 4000
 """Share of the range of all values by which neighbours differ: of recorded intensities at 5 and 33 cm 0.04 and more; of
 heights with 2 cm of noise 0.005."""
 Valid = Callable[[int, int, int, int], AnyArray]
@@ -137,13 +137,14 @@ def refuse_nodata(path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
 
 
 def check_texture(
-    path: Path, shape: tuple[int, int], stored: Callable[[int, int, int, int], Stored], declared: bool
+    path: Path, shape: tuple[int, int], stored: Callable[[int, int, int, int], Stored], declared: bool, heights: bool
 ) -> None:
     """Refuse what no ground intensities look like: solid patches, of files without a declared nodata, and heights.
 
     A measured intensity differs from pixel to pixel; what fills whole patches is what a raster was made with (the
     highest value may be saturated, though not in a fourth of the map), and heights go on from pixel to pixel. ``shape``
-    is (height_px, width_px), ``stored`` gives the values of a window and which of them are observed.
+    is (height_px, width_px), ``stored`` gives the values of a window and which of them are observed, ``heights`` is
+    whether they may be such: floating-point numbers that nobody calls intensities.
 
     Raises:
         MapInputError: at least a fiftieth of the patches looked at are of the lowest value, or a fourth of another; or
@@ -173,7 +174,7 @@ def check_texture(
         value, times = solid.most_common(1)[0]
         if times >= max(_PATCHES, _FILL_SHARE * patches):
             _refuse(path, value)
-    if steps >= _LEAST_STEPS:
+    if heights and steps >= _LEAST_STEPS:
         first, last = np.percentile(np.concatenate([each[:: len(some)] for each in some]), [2, 98])
         if stepped / steps < _SMOOTH * float(last - first):
             said = f"from pixel to pixel by {stepped / steps:.3g}, and range from {first:.4g} to {last:.4g}"
