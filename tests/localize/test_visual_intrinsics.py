@@ -18,8 +18,9 @@ from foldmap.errors import MapInputError
 from foldmap.localize.estimate import Status
 from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.tail import Tail
+from foldmap.localize.visual.beside import found_beside
 from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns, with_errors
-from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _beside, _doubted, _Freed, _gain
+from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted, _Freed, _gain
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
 from foldmap.localize.visual.search import Hypothesis
 from foldmap.localize.visual.support import Support
@@ -120,15 +121,19 @@ def two_depths(focal: float) -> tuple[View, Correspondences, np.ndarray, Hypothe
 @pytest.mark.parametrize("focal", [0.98, 1.02])
 def test_a_pose_that_hangs_on_one_depth_is_not_sure_of_the_focal_length(focal: float) -> None:
     view, matched, pose, best = two_depths(focal)
-    beside = _beside([view], [matched], best, 4.0)
-    share, other = max(beside, key=lambda one: one[0])
-    assert share > 1.05
-    assert apart(other, pose)[0] < 0.1 < apart(best.rig_SE3_world, pose)[0]
+    beside = found_beside([view], [matched], best, 4.0)
+    likely = max(beside, key=lambda one: one.share)
+    assert likely.share > 1.05
+    assert apart(likely.rig_SE3_world, pose)[0] < 0.1 < apart(best.rig_SE3_world, pose)[0]
     # what is refined from the pose tells nothing: the answer is so wide all the same
     near = _Freed(best.rig_SE3_world, np.zeros(4), best.inliers, 0.5)
     known = Settled(best.rig_SE3_world, 1e-6 * np.eye(6), 90, 0.5)
     doubt = np.array(DOUBTS["given"])
-    wide = _doubted(known, near, 0.0, doubt, beside).covariance
+    doubted = _doubted(known, near, 0.0, doubt, beside)
+    assert "of the given one" in doubted.wrong
+    # a guess was never known so well
+    assert not _doubted(known, near, 0.0, np.array(DOUBTS["guessed"]), beside).wrong
+    wide = doubted.covariance
     assert wide is not None
     off = moved_by(best.rig_SE3_world, pose)[:3]
     assert mahalanobis(off, wide[:3, :3]) < 3.0 < 30.0 < mahalanobis(off, 1e-6 * np.eye(3))
@@ -137,7 +142,7 @@ def test_a_pose_that_hangs_on_one_depth_is_not_sure_of_the_focal_length(focal: f
 def test_matches_that_tell_the_focal_length_leave_no_doubt_of_it() -> None:
     view, matched, pose, best = two_depths(1.0)
     right = replace(best, rig_SE3_world=refine_pose([view], [matched], pose, 3.0))
-    assert all(share < 0.95 for share, _ in _beside([view], [matched], right, 4.0))
+    assert all(one.share < 0.95 for one in found_beside([view], [matched], right, 4.0))
 
 
 def test_a_focal_length_that_explains_no_more_is_not_believed() -> None:

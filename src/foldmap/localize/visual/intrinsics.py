@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from foldmap.localize.visual.beside import RIVAL_MATCHES, TELLING, Beside, agreeing_with, found_beside, most_agree
 from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, residuals_of
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints
@@ -43,10 +44,6 @@ _LIKELY, _SURE = 2.5, 3.5
 farther, and the given one is wrong."""
 _AWAY = 0.4, 0.8  # of what a given focal length is known to: from so much on, the one found near it is a doubt, too
 _NEAR_POINTS = 2000
-_BESIDE = 0.02
-"""With focal lengths that are off by so much, too, a pose is sought among what was found."""
-_SHARP = 0.25  # of an inlier's largest error: matches agree so well where the pose and its camera are right
-_TELLING = 0.95, 1.05  # shares of the matches that agree with the given one: so many do where a focal length is told
 _PULL, _PULL_EACH = 12.0, 0.04
 """So much less, and so much a match, squared residuals may be were all intrinsics free, at the pose as it is."""
 _AGREED = 0.2  # of the most distinct matches, so many must agree with a pose for no far focal length to be asked
@@ -54,8 +51,8 @@ _NEAR_RIVALS, _FAR_RIVALS = (0.9, 1.1), (0.7, 0.82, 0.95, 1.05, 1.2, 1.4)
 """Focal lengths over the given one that matches are asked for; where more agree with none of the near ones, and enough
 with the given one, the others are spared."""
 _ANY = tuple(float(factor) for factor in 0.4 * 1.18 ** np.arange(12))  # over a guessed one
-_RIVAL_SAMPLES, _RIVAL_MATCHES, _RIVAL_POLISH = 100, 150, 10
 _FAR = 3.0  # standard deviations that the intrinsics found may lie from those given
+_FAR_GIVEN = 2.0  # and a focal length that was given, whatever the matches tell it to: they contradict it already
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _ANOTHER = 4.0  # and so much again of a camera that is another: its lens is as well
@@ -137,13 +134,13 @@ def settle(
         return _doubted(as_given, near, off, doubt, beside)
     # what follows is for cameras that seem to be others: another lens bends the whole pose, too
     few = _few(views, matches, around)
-    agreeing = _agreeing(views, few, best.rig_SE3_world, error_px)
+    agreeing = agreeing_with(views, few, best.rig_SE3_world, error_px)
     share = agreeing / max(sum(len(part) for part in few), 1)
     here = _glance(views, around, best, (best.rig_SE3_world, nothing), error_px)
-    rival = _most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
+    rival = most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
     if rival is not None or not clear or share < _AGREED:
-        most = agreeing if rival is None else _agreeing(seen_with(views, rival[1]), few, rival[0], error_px)
-        rival = _most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
+        most = agreeing if rival is None else agreeing_with(seen_with(views, rival[1]), few, rival[0], error_px)
+        rival = most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
     glances = [here] if rival is None else [here, _glance(views, around, best, rival, error_px)]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
     usual = 1.0 if here is None else min(1.0, _USUAL / max(here.gain, 1e-9))
@@ -169,24 +166,24 @@ def settle(
         if off < _SURE or as_known or as_given.covariance is None or _gain(views, best, near) < _SURE**2:
             return _doubted(as_given, near, off, doubt, beside)
         freed = _freed(views, around, near, error_px, focal_alone, best.similar)
-        return _found(queries, views, around, as_given, freed, focal_alone)
+        return _doubted(_found(queries, views, around, as_given, freed, focal_alone), near, 0.0, doubt, beside)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
     simple = _refit(views, freed, focal_alone)
     if simple.gain < SUSPECT:
         freed, free = simple, focal_alone
-    return _found(queries, views, around, as_given, freed, free)
+    return _doubted(_found(queries, views, around, as_given, freed, free), near, 0.0, doubt, beside)
 
 
 def _near(
     views: Sequence[View], around: MapPoints, best: Hypothesis, error_px: float, prior: DoubleArray
-) -> tuple[_Freed, float, list[tuple[float, DoubleArray]]]:
-    """The pose with the focal length near the given one, and how many standard deviations it lies from that; `_beside`.
+) -> tuple[_Freed, float, list[Beside]]:
+    """The pose with the focal length near the given one, how many standard deviations off that is; `found_beside`.
 
     The points that were found are those that suit the given one. So others are looked for, first far and wide: where a
     focal length is 2 % off, those of another depth than what the pose hangs on are many pixels away.
     """
     pose, numbers, sigma_px = best.rig_SE3_world, np.zeros(len(prior)), error_px
-    beside = list[tuple[float, DoubleArray]]()
+    beside = list[Beside]()
     for within in (_WIDE, 1.0):
         now = seen_with(views, numbers)
         parts, similar = look(now, around, pose, within * error_px, _NEAR_POINTS, best.similar)
@@ -194,7 +191,11 @@ def _near(
             return _Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0, beside
         # what chance finds hides among the less similar
         surer = _most_similar(parts, similar)
-        beside = beside or _beside(views, surer, best, error_px)
+        if within > 1.0:
+            beside = found_beside(views, surer, best, error_px)
+            better = max(beside, key=lambda one: one.share, default=None)
+            if better is not None and better.share > TELLING[1]:
+                pose, numbers = better.rig_SE3_world, better.numbers
         for most_px in (error_px, error_px / 3.0) if within > 1.0 else ():
             pose, numbers = refine_with_lens(views, surer, pose, most_px, prior, numbers, CORRELATION, _ROUGHLY)
         errors = residuals_of(seen_with(views, numbers), surer, pose)
@@ -211,24 +212,6 @@ def _near(
     return _Freed(pose, numbers, parts, sigma_px), off, beside
 
 
-def _beside(
-    views: Sequence[View], surer: Sequence[Correspondences], best: Hypothesis, error_px: float
-) -> list[tuple[float, DoubleArray]]:
-    """For focal lengths beside the given one how many agree with a pose, over those that do with the best; the pose.
-
-    Where a photo sees two depths, and few points of one of them, the best pose hangs on the other, and so does what is
-    refined from it: nothing near it tells that with another focal length both agree.
-    """
-    agreeing = max(_agreeing(views, surer, best.rig_SE3_world, _SHARP * error_px), 1e-9)
-    found = []
-    for factor in (1.0 - _BESIDE, 1.0 + _BESIDE):
-        now = seen_with(views, np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views)))
-        solved = solve.ransac_pose(now, surer, 0.5 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
-        if solved is not None:
-            found.append((_agreeing(now, surer, solved[0], _SHARP * error_px) / agreeing, solved[0]))
-    return found
-
-
 def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
     """The half of them that is most similar, the most similar first."""
     least, ends = np.median(similarity), np.cumsum([len(part) for part in parts])[:-1]
@@ -237,9 +220,7 @@ def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> l
     return [Correspondences(part.xy_px[order], part.points_world[order]) for part, order in kept]
 
 
-def _doubted(
-    as_given: Settled, near: _Freed, off: float, doubt: DoubleArray, beside: Sequence[tuple[float, DoubleArray]]
-) -> Settled:
+def _doubted(as_given: Settled, near: _Freed, off: float, doubt: DoubleArray, beside: Sequence[Beside]) -> Settled:
     """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it.
 
     They seem so where matches tell the focal length well, and where they tell it badly and it is found far from the
@@ -248,13 +229,19 @@ def _doubted(
     away = float((np.abs(near.numbers) / doubt)[::NUMBERS].max())
     shares = (off - _LIKELY) / (_SURE - _LIKELY), (away - _AWAY[0]) / (_AWAY[1] - _AWAY[0])
     doubts = [(max(shares), near.rig_SE3_world)]
-    doubts += [((share - _TELLING[0]) / (_TELLING[1] - _TELLING[0]), pose) for share, pose in beside]
+    doubts += [((one.share - TELLING[0]) / (TELLING[1] - TELLING[0]), one.rig_SE3_world) for one in beside]
     covariance = as_given.covariance
     for share, pose in doubts:
         if covariance is not None and share > 0.0:
             moved = min(1.0, share) * moved_by(as_given.rig_SE3_world, pose)
             covariance = covariance + np.outer(moved, moved)
-    return replace(as_given, covariance=covariance)
+    given = float(doubt[::NUMBERS].max()) <= DOUBTS["given"][0]
+    likely = max(beside, key=lambda one: one.share, default=None)
+    if not given or as_given.wrong or likely is None or likely.share < TELLING[1]:
+        return replace(as_given, covariance=covariance)
+    told = f"{likely.share:.2f} times as many matches agree with {np.exp(likely.numbers[0]):.2f} of the given one"
+    wrong = f"the focal length is another: {told}"
+    return replace(as_given, covariance=covariance, wrong=wrong)
 
 
 def _found(
@@ -276,7 +263,9 @@ def _found(
     if whole is None:
         return replace(as_given, wrong=_UNFIT)
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
-    wrong = _told(views[0], now[0]) if off.max() > _FAR else ""
+    given = all(query.intrinsics == "given" for query in queries)
+    far = given and float((np.abs(freed.numbers) / doubt)[::NUMBERS].max()) > _FAR_GIVEN
+    wrong = _told(views[0], now[0]) if far or off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
     misfit = _MISFIT * (_ANOTHER if wrong else 1.0)
     covariance = whole[:6, :6] * misfit**2 * (1.0 + (_FEW / count) ** 2)
@@ -306,7 +295,7 @@ def guessed_focal(
     if len(queries) > 1 or queries[0].intrinsics != "guessed":
         return 1.0
     parts = _few(views, matches, around)
-    found = _most_agree(views, parts, _ANY, 0.0, error_px)
+    found = most_agree(views, parts, _ANY, 0.0, error_px)
     if found is None:
         return 1.0
     prior = np.array([*_FREE[:1], *DOUBTS["guessed"][1:]])
@@ -318,31 +307,9 @@ def _few(views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -
     """The most distinct matches, as places and points."""
     parts = []
     for view, part in zip(views, matches, strict=True):
-        few = part.take(slice(_RIVAL_MATCHES))
+        few = part.take(slice(RIVAL_MATCHES))
         parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
     return parts
-
-
-def _most_agree(
-    views: Sequence[View], parts: Sequence[Correspondences], factors: Sequence[float], most: float, error_px: float
-) -> tuple[DoubleArray, DoubleArray] | None:
-    """The pose and the intrinsics of the focal length by which most agree; None where not more than so many do."""
-    found = None
-    for factor in factors:
-        numbers = np.tile([np.log(factor), 0.0, 0.0, 0.0], len(views))
-        now = seen_with(views, numbers)
-        solved = solve.ransac_pose(now, parts, 2.0 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
-        if solved is not None and (agreeing := _agreeing(now, parts, solved[0], error_px)) > most:
-            most, found = agreeing, (solved[0], numbers)
-    return found
-
-
-def _agreeing(
-    views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, error_px: float
-) -> float:
-    """How many matches agree with a pose, the less the farther they are off: none beyond two inlier errors."""
-    square = (residuals_of(views, parts, rig_SE3_world) ** 2).sum(axis=1)
-    return float(np.maximum(1.0 - square / (2.0 * error_px) ** 2, 0.0).sum())
 
 
 def _glance(
