@@ -41,7 +41,7 @@ class Told:
         table: of the paper.
         row: of the table, as it is named there.
         run: whose results hold its figures; empty where no run can.
-        method: of ours in the run's table: the first that begins so, the one after it where it ends with a line break.
+        method: of ours in the run's table, or the first that begins so; with a line break at its end the one after it.
         keys: of the details that are told; None for the lines of the method that drive with the filter.
         why: why there is no figure of ours, or none at the paper's length.
         scene: of ours, where a row is asked in several.
@@ -197,14 +197,15 @@ def _cost(run: str, folder: Path) -> str:
 
 
 def _detail(results: Results, table: str, method: str) -> dict[str, Any]:
-    """The details of the first method of a table that begins so; empty where there is none."""
-    begin, after = method.rstrip("\n"), method.endswith("\n")
+    """The details of the method of a table, or of the first that begins so; empty where there is none."""
+    name, after = method.rstrip("\n"), method.endswith("\n")
     rows = [line["detail"] for line in next(iter(results.seeds.values())).figures]
     rows = [row for row in rows if not table or row.get("table") == table]
-    for number_, row in enumerate(rows):
-        if str(row.get("method", "")).startswith(begin):
-            return dict(rows[number_ + 1] if after else row)
-    return {}
+    names = [str(row.get("method", "")) for row in rows]
+    found = [k for k, one in enumerate(names) if one == name] or [
+        k for k, one in enumerate(names) if one.startswith(name)
+    ]
+    return dict(rows[found[0] + after]) if found else {}
 
 
 def _figures(results: Results, told: Told) -> str:

@@ -6,6 +6,7 @@ A file holds the figures of each seed; a run that is stopped between seeds goes 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,12 +60,24 @@ class Results:
 
     def to_json(self) -> str:
         """The file's text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        held = _plain({"format": FORMAT, **asdict(self)})
+        return json.dumps(held, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     def write(self, folder: Path = RESULTS) -> None:
         """Write the file whole, or leave the one that is there."""
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{self.name}.json", self.to_json())
+
+
+def _plain(value: Any) -> Any:
+    """JSON values, as `Line.to_dict` has them: infinite is "inf", not a number is null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
 
 
 def read_results(name: str, folder: Path = RESULTS) -> Results | None:

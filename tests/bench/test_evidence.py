@@ -64,6 +64,17 @@ def test_every_row_of_a_paper_has_a_figure_or_a_reason(paper: str) -> None:
     assert not any("no such row" in line for line in table)
 
 
+def test_a_row_is_told_by_its_whole_name_first(tmp_path: Path) -> None:
+    kept = results("lidar-tables-online")
+    for name, median in (("jpeg-50", 1.0), ("jpeg-5", 2.0)):
+        detail = {"table": "online", "method": name, "median_cm": median}
+        kept.seeds["0"].figures.append({**FIGURES[1], "name": name, "detail": detail})
+    kept.write(tmp_path)
+    rows = {line.split(" | ")[1]: line for line in papers.paper_table("lidar", tmp_path)[2:]}
+    assert "total 1 |" in rows["JPG-50"]
+    assert "total 2 |" in rows["JPG-5"]
+
+
 def test_roads_come_to_what_the_paper_says_and_to_the_town_s_times_their_length(tmp_path: Path) -> None:
     told = {**FIGURES[1], "name": "bytes a kilometre of road", "measured": 2000.0}
     cost = {**FIGURES[1], "name": "core-seconds a kilometre of road", "measured": 3.6}
@@ -111,6 +122,18 @@ def test_a_figure_in_a_sentence_is_taken_from_the_results(tmp_path: Path) -> Non
     detail = {"table": "table1", "method": "pq4", "median": 0.25}
     kept.seeds["0"].figures.append({**FIGURES[1], "name": "x: pq4", "detail": detail})
     assert line_of(kept, "pq4", "median") == 0.25
+
+
+def test_what_is_no_number_is_kept_as_nothing(tmp_path: Path) -> None:
+    kept = results()
+    detail = {"table": "online", "method": "png16", "median_cm": float("inf"), "fail_100_m_pct": float("nan")}
+    kept.seeds["0"].figures.append({**FIGURES[1], "name": "png16", "detail": detail})
+    kept.write(tmp_path)
+    read = read_results(kept.name, tmp_path)
+    assert read is not None
+    told = read.seeds["0"].figures[-1]["detail"]
+    assert (told["median_cm"], told["fail_100_m_pct"]) == ("inf", None)
+    assert "| png16 | inf |  |" in "\n".join(pages.table_of(read, "online"))
 
 
 def test_what_is_asked_and_code_are_no_measured_figures() -> None:
