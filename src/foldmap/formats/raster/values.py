@@ -180,7 +180,7 @@ def check_texture(
             said = f"from pixel to pixel by {stepped / steps:.3g}, and range from {first:.4g} to {last:.4g}"
             raise MapInputError(
                 f"{path}: values change {said}: these are heights, not ground intensities",
-                "choose the band of intensity with --band",
+                "choose the band of intensity with --band; where this is it, set its description to intensity",
             )
 
 
