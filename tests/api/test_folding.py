@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from foldmap.errors import BudgetError, ConfigError, LayerError, MapFormatError,
 from foldmap.formats.crs import to_lonlat
 from foldmap.localize.evidence import MapCalibration
 from foldmap.street.unfold import FoldedStreet
+from foldmap.types import DoubleArray
 from foldmap.visual.unfold import FoldedVisual
 from tests.cli.cli_place import ground, make_bundle, write_tif
 from tests.cli.scene_place import room_scene, write_scene
@@ -286,3 +288,20 @@ def test_layers_of_two_frames_answer_no_drive(
         assert _frames(file, ["lidar"]) == []
     else:
         assert [said] * bool(said) == [note[: len(said)] for note in _frames(file, list(layers))]
+
+
+def test_no_more_of_the_photos_is_read_than_tells_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    def boxes(source: Source) -> Iterator[DoubleArray]:
+        for x_m in (3000.0, 900.0, 0.0):
+            read.append(x_m)
+            yield np.array([x_m, 0.0, x_m + 100.0, 100.0])
+
+    here = SimpleNamespace(frames=lambda _: set(), bounds=lambda _: np.array([0.0, 0.0, 100.0, 100.0]))
+    monkeypatch.setattr(kinds, "kind_of", lambda source: here)
+    monkeypatch.setattr("foldmap.api.reshaping.visual.boxes", boxes)
+    names = ["visual", "lidar"]
+    file = SimpleNamespace(layers=lambda: [SimpleNamespace(name=name, kind=name) for name in names])
+    assert _frames(file, names) == []
+    assert read == [3000.0, 900.0]

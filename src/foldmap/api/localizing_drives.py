@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,23 +135,32 @@ def _frames(file: FoldFile, kinds: Sequence[str]) -> list[str]:
     """A note where nobody knows whether layers of a file are in one frame; a LayerError where they are not."""
     from foldmap.api.reshaping.kinds import kind_of
     from foldmap.api.reshaping.parts import Source
+    from foldmap.api.reshaping.visual import boxes
     from foldmap.formats.crs import same_crs
 
     sources = [Source(file, layer.name) for layer in file.layers() if layer.kind in kinds]
     named = [(source.layer, found) for source in sources if (found := kind_of(source).frames(source))]
     cure = "fold them in one frame: streets with --into, scenes with --positions or --align"
     for layer, frames in named[1:]:
-        first, others = named[0]
-        pairs = [(one, other) for one in frames for other in others]
+        before, theirs = named[0]
+        pairs = [(one, other) for one in frames for other in theirs]
         if not any(not one or not other or same_crs(one, other) for one, other in pairs):
-            said = f"{min(others)[:60]} and {min(frames)[:60]}"
-            raise LayerError(f"layers {first} and {layer} are in two frames, {said}", cure)
-    boxes = [(source.layer, kind_of(source).bounds(source)) for source in sources] if len(sources) > 1 else []
-    for layer, box in boxes[1:]:
-        first, around = boxes[0]
-        apart_m = float(np.hypot(*np.maximum(np.maximum(around[:2] - box[2:], box[:2] - around[2:]), 0.0)))
-        if apart_m > _APART_M:
-            raise LayerError(f"layers {first} and {layer} lie {apart_m / 1000:,.1f} km apart", cure)
+            said = f"{min(theirs)[:60]} and {min(frames)[:60]}"
+            raise LayerError(f"layers {before} and {layer} are in two frames, {said}", cure)
+    # of photos tiles have to be decoded to know where they are: those come last, and no more of them than it takes
+    of_photos = {layer.name for layer in file.layers() if layer.kind == "visual"}
+    first, *others = sorted(sources, key=lambda source: source.layer in of_photos)
+    around = kind_of(first).bounds(first) if others else np.zeros(4)
+    for source in others:
+        apart_m = math.inf
+        for box in boxes(source) if source.layer in of_photos else [kind_of(source).bounds(source)]:
+            gap = np.maximum(np.maximum(around[:2] - box[2:], box[:2] - around[2:]), 0.0)
+            apart_m = min(apart_m, float(np.hypot(*gap)))
+            if apart_m <= _APART_M:
+                break
+        if _APART_M < apart_m < math.inf:
+            said = f"layers {first.layer} and {source.layer} lie {apart_m / 1000:,.1f} km apart"
+            raise LayerError(said, cure)
     if len({any(frames) for _, frames in named}) > 1:
         return ["one layer names a crs, another none: they are taken to be in one frame"]
     return []

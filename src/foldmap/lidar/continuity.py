@@ -13,9 +13,9 @@ _LEAST_CELLS = 500  # seen by both; fewer say nothing
 _LEAST_M = 2 * _CELL_M  # a lidar that stands sees the same rings: such sweeps are alike whatever the ground
 _KEPT, _LEAST_KEPT = 10, 5
 _SHARE = 0.5
-"""Of what sweeps of this drive lately had in common with those before them; ground of another kind has less. In 423
-sweeps of kitti-hdl64, kitti-drive0001 and two generated towns one keeps less of it. Ground from 20 m on along the same
-street keeps more where the street is all alike: that is for the map to tell."""
+"""Of what sweeps of this drive lately had in common with those before them; ground of another kind has less. Of all
+sweeps of kitti-hdl64, kitti-drive0001 and drives in two generated towns one keeps less of it. Ground from 20 m on along
+the same street keeps more where the street is all alike: that is for the map to tell."""
 
 
 class Continuity:

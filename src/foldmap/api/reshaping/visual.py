@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -83,9 +83,14 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
 
 def bounds(source: Source) -> DoubleArray:
     """West, south, east and north of all points, float64 (4,), in the scene's units; reads every tile."""
+    return around(np.stack(list(boxes(source))))
+
+
+def boxes(source: Source) -> Iterator[DoubleArray]:
+    """The same of each tile; one is read when its turn comes."""
     folded = FoldedVisual(source.file, source.layer, tiles_kept=1)
-    boxes = np.stack([_box(_payload(source, number), folded.points) for number in range(folded.tiles)])
-    return around(boxes[:, [0, 1, 3, 4]])
+    for number in range(folded.tiles):
+        yield _box(_payload(source, number), folded.points)[[0, 1, 3, 4]]
 
 
 def frames(source: Source) -> set[str]:

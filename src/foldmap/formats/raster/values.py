@@ -148,7 +148,7 @@ def check_texture(
 
     Raises:
         MapInputError: at least a fiftieth of the patches looked at are of the lowest value, or a fourth of another; or
-            neighbours differ by less than a hundredth of the range of all values.
+            neighbours of what may be heights differ by less than 0.8 % of the range of all values.
     """
     low, patches = math.inf, 0
     solid: Counter[float] = Counter()
