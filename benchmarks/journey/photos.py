@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.context import Board
+from benchmarks.journey.ring_scene import ring_scene
 from benchmarks.journey.town import RATE_HZ, RIGHT_M, SPEED_MPS, Told, TownDrives, driven, fold_town
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from foldmap.api.opened import open as open_map
@@ -22,7 +23,7 @@ from foldmap.localize.journey.senses import Layers
 from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.street.images.rig import surround_ring
 from foldmap.town import TownWorld, build_lidar
-from foldmap.town.camera.ring_view import RingView, ring_scene
+from foldmap.town.camera.ring_view import RingView
 from foldmap.town.journey import town_events
 from foldmap.town.plan import arc_lengths
 from foldmap.town.scene import pose_on
@@ -103,7 +104,8 @@ class Photos:
 
 def photograph(file: Path, world: TownWorld, places: Sequence[SE2], points: int) -> None:
     """Add photos to a file that were taken at some places on the map's day, by three cameras, and so many points."""
-    scene = ring_scene(RingView(world, surround_ring(RING_YAWS_DEG), 1), places, open_extractor("sift").extract)
+    view = RingView(world, surround_ring(RING_YAWS_DEG), 1)
+    scene = ring_scene(view, places, open_extractor("sift").extract, "sift")
     most = min(points, len(scene.points_world))
     kept = np.sort(choose_points(scene, most).order[:most]) if most < len(scene.points_world) else np.arange(most)
     with update(file) as writer:

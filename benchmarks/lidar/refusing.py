@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from benchmarks.context import Board
 from benchmarks.lidar.hdl64 import StreetProtocol
+from benchmarks.lidar.remade import Negatives, Remade, elsewhere, scrambled
 from benchmarks.lidar.roundabout import Roundabout
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.town import town_raster
@@ -17,7 +18,6 @@ from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.predict import predict
 from foldmap.bench.lidar.protocol import GivenMapProtocol, raster_fingerprint
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.bench.trust.remade import Negatives, Remade, elsewhere, scrambled
 from foldmap.lidar.defaults import marks_for
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, information
+from benchmarks.town import TownMap
 from benchmarks.trust.board import TrustBoard, trust
 from benchmarks.trust.photos import hostile_lines
 from foldmap.atlas import FoldWriter
@@ -28,7 +29,7 @@ from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource, Sweep
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.choosing import map_calibration
-from foldmap.town import TownMap, TownWorld, build_lidar, drive, street_lanes, wander
+from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 
 CODES = ("marks", "learned")
 TOWN, STREET, GIVEN = "town", "kitti-hdl64", "kitti-odometry00"

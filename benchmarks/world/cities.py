@@ -17,7 +17,7 @@ import rasterio
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, at_most, information
-from benchmarks.town import town_map
+from benchmarks.town import TownMap, town_map
 from foldmap.atlas import FoldFile
 from foldmap.errors import FoldmapError
 from foldmap.formats.raster.write import tiled_profile
@@ -26,7 +26,7 @@ from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.observation import Observation, extent_of
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.town import TownMap, TownWorld
+from foldmap.town import TownWorld
 
 RASTER_PX = 3840
 

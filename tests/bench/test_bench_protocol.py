@@ -13,6 +13,7 @@ import pytest
 from bench_scene import apart, painted_drive, painted_raster
 from scipy.fft import next_fast_len, rfft2
 
+from benchmarks.lidar.remade import Negatives
 from foldmap.bench.common.tables import to_json
 from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher, masked_ncc_window
@@ -23,7 +24,6 @@ from foldmap.bench.lidar.predict import predict, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol, GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
 from foldmap.bench.lidar.tables import family_of, matching_row, projected_rows
-from foldmap.bench.trust.remade import Negatives
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.source import RasterMap, Sweep

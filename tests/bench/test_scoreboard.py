@@ -20,6 +20,7 @@ from benchmarks.lidar.fold_probe import probe
 from benchmarks.lidar.folding import Overhead
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
 from benchmarks.lidar.paper import ImageCodecs, LidarBoard
+from benchmarks.lidar.remade import Remade, elsewhere, scrambled
 from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
 from benchmarks.lidar.streets import PaperFigures, difference_of_medians
@@ -30,7 +31,6 @@ from foldmap.bench.lidar.baselines.town_fits import TownFits
 from foldmap.bench.lidar.cases import Search
 from foldmap.bench.lidar.protocol import GivenMapProtocol
 from foldmap.bench.lidar.raster_protocol import RasterProtocol
-from foldmap.bench.trust.remade import Remade, elsewhere, scrambled
 from foldmap.formats.poses.trajectories import read_poses
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_raster, global_spread

@@ -13,8 +13,7 @@ from colmap_writer import write_model
 from foldmap.errors import MapInputError, WriteError
 from foldmap.formats.colmap.files import find_model
 from foldmap.formats.colmap.join import ColmapModel
-from foldmap.formats.colmap.rigs import read_frames, read_rigs
-from foldmap.formats.colmap.scene import read_cameras, read_model, read_model_with_keypoints
+from foldmap.formats.colmap.scene import read_model, read_model_with_keypoints
 from foldmap.visual.source import SceneModel
 
 
@@ -78,34 +77,6 @@ def test_we_read_what_pycolmap_writes_with_rigs(tmp_path: Path, text: bool) -> N
     (made.write_text if text else made.write_binary)(tmp_path)
     reference = pycolmap.Reconstruction(tmp_path)
     assert_as_pycolmap(read_model_with_keypoints(tmp_path), reference)
-    cameras = read_cameras(tmp_path)
-    rigs = read_rigs(tmp_path)
-    assert [rig.rig_id for rig in rigs] == sorted(reference.rigs)
-    for rig in rigs:
-        theirs = reference.rigs[rig.rig_id]
-        assert rig.reference == theirs.ref_sensor_id.id
-        assert rig.camera_SE3_rig[rig.reference].tolist() == np.eye(4).tolist()
-        assert len(rig.camera_SE3_rig) == 2
-        assert set(rig.camera_SE3_rig) <= set(cameras)
-        for sensor, pose in theirs.non_ref_sensors.items():
-            np.testing.assert_allclose(rig.camera_SE3_rig[sensor.id][:3], pose.matrix(), atol=1e-12)
-    frames = read_frames(tmp_path)
-    assert sorted(frame.frame_id for frame in frames) == sorted(reference.frames)
-    for frame in frames:
-        theirs = reference.frames[frame.frame_id]
-        np.testing.assert_allclose(frame.rig_SE3_world[:3], theirs.rig_from_world.matrix(), atol=1e-12)
-        assert {data.id for data in theirs.image_ids} == set(frame.images.values())
-        # the pose of every image is that of its frame through its rig
-        mounted = next(rig for rig in rigs if rig.rig_id == frame.rig_id).camera_SE3_rig
-        for camera_id, image_id in frame.images.items():
-            whole = mounted[camera_id] @ frame.rig_SE3_world
-            np.testing.assert_allclose(whole[:3], reference.images[image_id].cam_from_world().matrix(), atol=1e-9)
-
-
-def test_a_model_without_rigs_has_none(tmp_path: Path) -> None:
-    write_model(small_scene(), tmp_path)
-    assert read_rigs(tmp_path) == []
-    assert read_frames(tmp_path) == []
 
 
 def test_text_is_binary(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from colmap_samples import assert_same, small_scene, with_loose_keypoints
 
 from colmap_writer import write_model
 from foldmap.errors import MapInputError
-from foldmap.formats.colmap.rigs import read_frames, read_rigs
 from foldmap.formats.colmap.scene import read_model
 
 
@@ -203,23 +202,3 @@ def test_unknown_model_in_binary(tmp_path: Path) -> None:
         path.write_bytes(whole)
         with pytest.raises(MapInputError, match=words):
             read_model(tmp_path)
-
-
-@pytest.mark.parametrize("text", [False, True])
-@pytest.mark.parametrize("name", ["rigs", "frames"])
-def test_truncated_rigs(tmp_path: Path, text: bool, name: str) -> None:
-    pycolmap = pytest.importorskip("pycolmap")
-    options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 2, 2, 2, 5
-    pycolmap.set_random_seed(5)
-    made = pycolmap.synthesize_dataset(options)
-    (made.write_text if text else made.write_binary)(tmp_path)
-    path = tmp_path / f"{name}.{'txt' if text else 'bin'}"
-    whole = path.read_bytes()
-    comments = sum(len(line) + 1 for line in whole.split(b"\n") if line.startswith(b"#")) if text else 0
-    read = read_rigs if name == "rigs" else read_frames
-    assert len(read(tmp_path)) == (2 if name == "rigs" else 4)
-    for size in range(comments, len(whole), 5):
-        path.write_bytes(whole[:size])
-        with pytest.raises(MapInputError, match=re.escape(str(path))):
-            read(tmp_path)

@@ -16,10 +16,10 @@ import pytest
 import shapely
 from scipy.spatial.transform import Rotation
 
-from foldmap.errors import MapInputError, MissingExtraError, PoseInputError
+from foldmap.errors import MapInputError, MissingExtraError
 from foldmap.formats import extras
 from foldmap.formats.street.argoverse2 import _CITY_UTM, read_argoverse2
-from foldmap.formats.street.observations.argoverse2_rig import GROUND_Z_M, read_ego_poses, read_ring
+from foldmap.formats.street.observations.argoverse2_rig import GROUND_Z_M, read_ring
 from foldmap.geometry import Camera
 from foldmap.street.source import LANE, LINK, LaneGraph
 
@@ -202,7 +202,7 @@ def test_real_maps_have_the_known_size(shared_data: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_rig_and_trajectory(shared_data: Path) -> None:
+def test_the_real_rig_stands_on_the_ground_of_its_map(shared_data: Path) -> None:
     folder = shared_data / "street" / "argoverse2"
     files = folder / "7fab2350_intrinsics.feather", folder / "7fab2350_egovehicle_SE3_sensor.feather"
     ring = read_ring(*files)
@@ -222,16 +222,15 @@ def test_the_real_rig_and_trajectory(shared_data: Path) -> None:
     expected = [row["fx_px"] * x * bend + row["cx_px"], row["fy_px"] * y * bend + row["cy_px"]]
     assert lens.project(np.array([[x, y, 1.0]]))[0] == pytest.approx(expected)
 
-    times, poses = read_ego_poses(folder / "7fab2350_city_SE3_egovehicle.feather")
-    assert times.shape == (2706,)
-    assert poses.shape == (2706, 4, 4)
+    driven = feather.read_table(folder / "7fab2350_city_SE3_egovehicle.feather").to_pydict()
+    place = np.stack([driven[name] for name in ("tx_m", "ty_m", "tz_m")], 1)[::50]
     (path,) = folder.glob("log_map_archive_7fab2350*.json")
     lanes = list(json.loads(path.read_text())["lane_segments"].values())
     points = [(p["x"], p["y"], p["z"]) for s in lanes for side in ("left", "right") for p in s[f"{side}_lane_boundary"]]
     surface = np.array(points)
-    apart = np.linalg.norm(surface[:, None, :2] - poses[::50, :2, 3], axis=2)
+    apart = np.linalg.norm(surface[:, None, :2] - place[:, :2], axis=2)
     near = apart.min(0) < 2.5
-    height = surface[apart.argmin(0), 2] - poses[::50, 2, 3]
+    height = surface[apart.argmin(0), 2] - place[:, 2]
     assert np.median(height[near]) == pytest.approx(GROUND_Z_M, abs=0.03)
 
 
@@ -296,36 +295,11 @@ def test_missing_columns_and_files(tmp_path: Path) -> None:
         read_ring(*files)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"timestamp_ns": [5, 5]}, "row 1 is not after"),
-        ({"timestamp_ns": [5.0, 6.0]}, "timestamp_ns is float64"),
-        ({"qz": [0.0, 0.5]}, "quaternion"),
-        ({"ty_m": [0.0, np.nan]}, "NaN"),
-    ],
-)
-def test_bad_trajectories_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    good = {
-        "timestamp_ns": [5, 6], "qw": [1.0, 1.0], "qx": [0.0, 0.0], "qy": [0.0, 0.0], "qz": [0.0, 0.0],
-        "tx_m": [0.0, 1.0], "ty_m": [0.0, 0.0], "tz_m": [0.0, 0.0],
-    }  # fmt: skip
-    path = tmp_path / "poses.feather"
-    feather.write_feather(pa.table(good), path)
-    assert read_ego_poses(path)[1][1, 0, 3] == 1.0
-    feather.write_feather(pa.table(good | change), path)
-    with pytest.raises(PoseInputError, match=message):
-        read_ego_poses(path)
-    feather.write_feather(pa.table(good).slice(0, 0), path)
-    with pytest.raises(PoseInputError, match="no poses"):
-        read_ego_poses(path)
-
-
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr(extras.importlib, "import_module", missing)
     with pytest.raises(MissingExtraError, match="pyarrow") as caught:
-        read_ego_poses(tmp_path / "poses.feather")
+        read_ring(tmp_path / "lens.feather", tmp_path / "poses.feather")
     assert caught.value.cure == "pip install 'foldmap[street]'"

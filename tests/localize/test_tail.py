@@ -11,7 +11,7 @@ from scipy import stats
 from foldmap.errors import ConfigError, MapFormatError
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
-from foldmap.localize.evidence import MapCalibration, effective_count, mahalanobis, surprise
+from foldmap.localize.evidence import MapCalibration, mahalanobis, surprise
 from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
 from foldmap.localize.tail import Scatter, Tail, distance_at, gaussian_exceeded_at, length_at
 
@@ -116,14 +116,6 @@ def test_surprise_bounds_the_binomial() -> None:
         exact = -stats.binom.logsf(found - 1, asked, chance) / math.log(10)
         assert 0.0 < surprise(found, asked, chance) <= exact + 1e-12
     assert surprise(2, 100, 0.02) == 0.0
-
-
-def test_what_is_of_one_group_counts_once_or_as_correlation_says() -> None:
-    groups = np.array([0, 0, 0, 5, 9, 9], np.int64)
-    assert effective_count(groups) == 3.0
-    assert effective_count(groups, 0.0) == 6.0
-    # the variance of a mean of 3 equally correlated numbers is (1 + 2 r) / 3
-    assert effective_count(np.zeros(3, np.int64), 0.4) == pytest.approx(3 / 1.8)
 
 
 def test_a_calibration_survives_storage() -> None:

@@ -8,10 +8,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from benchmarks.town import TownMap
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE3, MetricGrid
 from foldmap.lidar.source import Sweep
-from foldmap.town import TownMap, TownWorld, build_lidar, drive, street_lanes, wander
+from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 from foldmap.types import DoubleArray
 
 

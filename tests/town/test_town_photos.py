@@ -8,6 +8,7 @@ import numpy as np
 import poselib
 import pytest
 
+from benchmarks.journey.ring_scene import ring_scene
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.camera import Camera
@@ -16,7 +17,7 @@ from foldmap.town import TownWorld
 from foldmap.town.camera.cast import GROUND, SKY, WALL
 from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
 from foldmap.town.camera.render import Light, Optics, TownCamera
-from foldmap.town.camera.ring_view import RingView, ring_scene
+from foldmap.town.camera.ring_view import RingView
 from foldmap.town.camera.visual_scene import TownPhotos, look_along, town_queries, town_scene
 from foldmap.visual.source import Features, SceneModel
 
@@ -130,7 +131,7 @@ def test_frames_of_a_ring_along_a_way_make_a_scene() -> None:
     ahead = np.array([math.cos(heading), math.sin(heading)])
     way = [SE2(*map(float, place + 0.7 * k * ahead), heading) for k in range(4)]
     view = RingView(world, ring, 1)
-    made = ring_scene(view, way, open_extractor("sift").extract)
+    made = ring_scene(view, way, open_extractor("sift").extract, "sift")
     assert made.image_names[0] == "camera_0/0000.png"
     assert made.metric
     assert len(made.points_world) > 50

@@ -14,7 +14,7 @@ import numpy as np
 from foldmap.coding import kernel, neighbours
 from foldmap.coding.context import ContextModel
 from foldmap.errors import ModelError
-from foldmap.types import AnyArray, ByteArray, DoubleArray, IntArray
+from foldmap.types import ByteArray, DoubleArray, IntArray
 
 _REACH = neighbours.REACH
 _OWN, _PENDING, _FLAGGED = neighbours.OWN, neighbours.PENDING, neighbours.FLAGGED
@@ -151,11 +151,3 @@ def flags_of(cells: ByteArray, block: int) -> ByteArray:
             if cells[row, col]:
                 flags[row // block, col // block] = 1
     return flags
-
-
-def total_bits(cells: AnyArray, prices: Prices) -> float:
-    """Bits of a whole tile (H, W), for a test against the coder."""
-    bytes_HW = np.ascontiguousarray(cells, np.uint8)
-    flags = flags_of(bytes_HW, prices.block)
-    height, width = bytes_HW.shape
-    return float(bits_around(bytes_HW, flags, 0, 0, height - 1, width - 1, True, prices))

@@ -8,14 +8,13 @@ OGC 21-056r11.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from foldmap.errors import ConfigError, PoseInputError
+from foldmap.errors import ConfigError
 from foldmap.geometry.se3 import SE3
 from foldmap.types import AnyArray, DoubleArray
 
@@ -148,18 +147,6 @@ class GeoPose:
 
     def _quaternion(self) -> dict[str, float]:
         return dict(zip("xyzw", self.quaternion_xyzw, strict=True))
-
-
-def quaternion_of(said: Mapping[str, Any]) -> DoubleArray:
-    """The rotation (3, 3) of ``{"x", "y", "z", "w"}``; a PoseInputError where that is no unit quaternion."""
-    values: list[Any] = [said.get(key) for key in "xyzw"]
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
-        raise PoseInputError(f"a quaternion of {values}", "give finite numbers x, y, z, w")
-    xyzw = np.array(values, np.float64)
-    length = float(np.linalg.norm(xyzw))
-    if not abs(length - 1) < 0.01:
-        raise PoseInputError(f"a quaternion has length {length:.4g}", "give a unit quaternion x, y, z, w")
-    return np.asarray(Rotation.from_quat(xyzw).as_matrix())
 
 
 def ecef_of(latitude_deg: float, longitude_deg: float, height_m: float) -> DoubleArray:

@@ -17,7 +17,7 @@ from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import MapFormatError
 from foldmap.localize.estimate import Status
 from foldmap.localize.tail import Scatter, Tail, gaussian_exceeded_at
-from foldmap.types import AnyArray, DoubleArray, IntArray
+from foldmap.types import AnyArray, DoubleArray
 
 KEY = "calibration"
 """Of a layer's parameters."""
@@ -50,15 +50,6 @@ def surprise(found: float, asked: float, chance: float) -> float:
         return 0.0
     missed = (1.0 - share) * math.log((1.0 - share) / (1.0 - chance)) if share < 1.0 else 0.0
     return asked * (share * math.log(share / chance) + missed) / math.log(10.0)
-
-
-def effective_count(groups: IntArray, correlation: float = 1.0) -> float:
-    """How many independent ones there are among some, int64 (N,) the group of each: those of one group err alike.
-
-    With the correlation of two of one group (Kish's design effect): at 1 a group counts once, at 0 each counts.
-    """
-    _, sizes = np.unique(groups, return_counts=True)
-    return float((sizes / (1.0 + (sizes - 1.0) * correlation)).sum())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from foldmap.town.lanes import TownLanes, lane_graph, street_lanes, wander
 from foldmap.town.lidar.drive import drive
 from foldmap.town.lidar.sensors import Lidar, build_lidar
-from foldmap.town.lidar.townmap import TownMap
 from foldmap.town.world import TownWorld
 
-__all__ = ["Lidar", "TownLanes", "TownMap", "TownWorld", "build_lidar", "drive", "lane_graph", "street_lanes", "wander"]
+__all__ = ["Lidar", "TownLanes", "TownWorld", "build_lidar", "drive", "lane_graph", "street_lanes", "wander"]

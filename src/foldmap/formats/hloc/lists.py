@@ -87,11 +87,6 @@ def read_pairs(path: Path | str) -> dict[str, list[str]]:
     return pairs
 
 
-def write_pairs(path: Path | str, pairs: Mapping[str, Sequence[str]]) -> None:
-    """Write a pairs list; a WriteError where a name has white space."""
-    write_lines(path, [f"{one_word(query)} {one_word(image)}" for query, images in pairs.items() for image in images])
-
-
 def read_rig_list(path: Path | str) -> dict[str, list[ListedImage]]:
     """Read a rig list: the images of each query, in the file's order."""
     rigs: dict[str, list[ListedImage]] = {}

@@ -1,21 +1,17 @@
-"""What a ring of cameras sees along a drive through the town, rendered ray by ray; and a scene made of such frames."""
+"""What a ring of cameras sees along a drive through the town, rendered ray by ray."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from foldmap.errors import ConfigError, MapInputError
+from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, SE3
 from foldmap.street.images.observation import CameraRing, RingFrame
-from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
 from foldmap.town.camera.render import RenderedPicture, TownCamera
 from foldmap.town.world import TownWorld
-from foldmap.types import AnyArray
-from foldmap.visual.source import Features, SceneModel
 
 _CELL_M = 48.0
 _KEPT = 6
@@ -73,41 +69,3 @@ class RingView:
             picture = town.picture(camera, world_SE3_camera, self.day_seed, shot_seed=number, colour=True)
             taken.append((picture, world_SE3_camera))
         return taken
-
-
-def ring_scene(
-    view: RingView,
-    places: Iterable[SE2],
-    extract: Callable[[AnyArray], Features],
-    feature: str = "sift",
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> SceneModel:
-    """The metric scene of the frames at some places, with the exact poses; as `town_scene` makes one.
-
-    A MapInputError where the ring's cameras are not alike, or no point is seen by three photographs.
-    """
-    camera = view.ring.cameras[0]
-    if len({(one.model, one.width_px, one.height_px, *one.params) for one in view.ring.cameras}) > 1:
-        raise MapInputError("a ring of different cameras", "give cameras that are alike")
-    seen, names = list[SeenImage](), list[str]()
-    every = list(places)
-    for number, place in enumerate(every):
-        for name, taken in zip(view.ring.names, view.pictures(place), strict=True):
-            if taken is not None:
-                picture, world_SE3_camera = taken
-                seen.append(SeenImage(extract(picture.image), picture.depth_m, picture.kind, world_SE3_camera))
-                names.append(f"{name}/{number:04d}.png")
-        report(number + 1, len(every))
-    if not seen:
-        raise MapInputError("no camera can stand at any of the places", "place them on streets")
-    points, tracks = join_tracks(seen, camera)
-    return SceneModel(
-        cameras=(camera,),
-        image_names=tuple(names),
-        image_camera=np.zeros(len(seen), np.int64),
-        camera_SE3_world=np.stack([one.world_SE3_camera.inverse().matrix for one in seen]),
-        points_world=points,
-        tracks=tracks,
-        feature=feature,
-        metric=True,
-    )

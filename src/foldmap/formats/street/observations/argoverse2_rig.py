@@ -1,4 +1,4 @@
-"""Argoverse 2: camera calibration and ego poses (feather tables)."""
+"""Argoverse 2: camera calibration (feather tables)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from foldmap.errors import InputError, MapInputError, PoseInputError
+from foldmap.errors import MapInputError
 from foldmap.formats.extras import extra
 from foldmap.formats.naming import naming
 from foldmap.geometry import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.street.images.observation import CameraRing
-from foldmap.types import AnyArray, DoubleArray, IntArray
+from foldmap.types import AnyArray, DoubleArray
 
 GROUND_Z_M = -0.33
 """Height of the ground in the egovehicle frame, whose origin is the middle of the rear axle: a wheel's radius."""
@@ -37,8 +37,8 @@ def read_ring(
     Argoverse publishes are undistorted already, for which cameras are PINHOLE; ``distorted`` gives the lens with k1,
     k2, k3 (FULL_OPENCV), as the raw images were. Without pyarrow this is a MissingExtraError.
     """
-    lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"), MapInputError)
-    poses = _table(egovehicle_SE3_sensor, ("sensor_name", *_POSE), MapInputError)
+    lens = _table(intrinsics, ("sensor_name", *_INTRINSIC, "height_px", "width_px"))
+    poses = _table(egovehicle_SE3_sensor, ("sensor_name", *_POSE))
     names = [str(name) for name in lens["sensor_name"]]
     taken = [name for name in names if name.startswith(cameras)] if isinstance(cameras, str) else list(cameras)
     missing = [name for name in taken if name not in names]
@@ -64,50 +64,32 @@ def _camera(lens: dict[str, AnyArray], row: int, distorted: bool, where: str) ->
         return Camera(model, int(lens["width_px"][row]), int(lens["height_px"][row]), np.array(params))
 
 
-def read_ego_poses(path: Path) -> tuple[IntArray, DoubleArray]:
-    """Read ``city_SE3_egovehicle.feather``: timestamps in ns, int64 (N,), strictly rising, and float64 (N, 4, 4) poses.
-
-    Without pyarrow this is a MissingExtraError.
-    """
-    table = _table(path, ("timestamp_ns", *_POSE), PoseInputError)
-    times = table["timestamp_ns"]
-    if not len(times):
-        raise PoseInputError(f"{path} holds no poses", "give one pose or more")
-    if times.dtype.kind not in "iu":
-        raise PoseInputError(f"{path}: timestamp_ns is {times.dtype}", "give whole nanoseconds")
-    falls = np.flatnonzero(np.diff(times.astype(np.int64)) <= 0)
-    if len(falls):
-        raise PoseInputError(f"{path}: the time of row {falls[0] + 1} is not after the one before", "sort by time")
-    with naming(path):
-        return times.astype(np.int64), _rigid(table, list(range(len(times))))
-
-
 def _rigid(table: dict[str, AnyArray], rows: list[int]) -> DoubleArray:
     columns = np.stack([np.asarray(table[name], np.float64)[rows] for name in _POSE], 1)
     return rigid_from_wxyz(columns[:, :4], columns[:, 4:])
 
 
-def _table(path: Path, columns: tuple[str, ...], error: type[InputError]) -> dict[str, AnyArray]:
+def _table(path: Path, columns: tuple[str, ...]) -> dict[str, AnyArray]:
     """Columns of a feather file as arrays; numbers unless the name says otherwise."""
     arrow = extra("pyarrow", "reading feather files")
     feather: Any = extra("pyarrow.feather", "reading feather files")
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise error(f"{path} is larger than 1 GiB", "this cannot be a calibration or trajectory")
+            raise MapInputError(f"{path} is larger than 1 GiB", "this cannot be a calibration")
         table = feather.read_table(str(path), memory_map=False)
         missing = [name for name in columns if name not in table.column_names]
         if missing:
-            raise error(f"{path} has no column {missing[0]}", f"it has {', '.join(table.column_names)}")
+            raise MapInputError(f"{path} has no column {missing[0]}", f"it has {', '.join(table.column_names)}")
         table = table.select(list(columns))
         table.validate(full=True)
         found: dict[str, AnyArray] = {name: table.column(name).to_numpy() for name in columns}
     except OSError as caught:
-        raise error(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
+        raise MapInputError(f"{path} cannot be read: {str(caught)[:200]}", "give a feather file") from caught
     except (arrow.ArrowException, ValueError) as caught:
         said = f"{path} is no feather file, or damaged: {str(caught)[:200]}"
-        raise error(said, "give one of Argoverse 2") from caught
+        raise MapInputError(said, "give one of Argoverse 2") from caught
     for name, values in found.items():
         if table.column(name).null_count or (name != "sensor_name" and values.dtype.kind not in "iuf"):
-            raise error(f"{path}: column {name} has empty or other than number entries", "complete it")
+            raise MapInputError(f"{path}: column {name} has empty or other than number entries", "complete it")
     return found
