@@ -76,13 +76,17 @@ def number(value: float) -> str:
     return f"{value:.{min(digits, 6)}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
 
 
-def at_most(row: int, name: str, measured: float, limit: float, unit: str = "", **more: Any) -> Line:
-    """A figure that must not exceed its target; NaN never meets it."""
+def at_most(row: int, name: str, measured: float, limit: float | None, unit: str = "", **more: Any) -> Line:
+    """A figure that must not exceed its target, if it has one; NaN never meets it."""
+    if limit is None:
+        return information(row, name, measured, unit, **more)
     return Line(row, name, float(measured), unit, f"<= {number(limit)}", bool(measured <= limit), **more)
 
 
-def at_least(row: int, name: str, measured: float, limit: float, unit: str = "", **more: Any) -> Line:
-    """A figure that must reach its target; NaN never does."""
+def at_least(row: int, name: str, measured: float, limit: float | None, unit: str = "", **more: Any) -> Line:
+    """A figure that must reach its target, if it has one; NaN never does."""
+    if limit is None:
+        return information(row, name, measured, unit, **more)
     return Line(row, name, float(measured), unit, f">= {number(limit)}", bool(measured >= limit), **more)
 
 

@@ -49,14 +49,12 @@ class Coders:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        for name, read in three_maps(board, self.asked, self.town_extent_m, self.town_seed):
-            try:
-                raster = read()
-                bundle = board.bundle(raster.grid.resolution_m)
-            except RowSkipped as skipped:
-                yield Line(self.number, f"codes of {name}", None, note=str(skipped))
-                continue
-            yield from self._measured(name, bundle, codes_of(bundle, raster))
+        for name, found in three_maps(board, self.asked, self.town_extent_m, self.town_seed):
+            if isinstance(found, RowSkipped):
+                yield Line(self.number, f"codes of {name}", None, note=str(found))
+            else:
+                raster, bundle = found
+                yield from self._measured(name, bundle, codes_of(bundle, raster))
 
     def _measured(self, name: str, bundle: Bundle, tiles: list[ByteArray]) -> Iterator[Line]:
         huffman = HuffmanRleModel.fit(tiles, bundle.model.preset.group_channels)
@@ -77,19 +75,19 @@ class Coders:
 
 def three_maps(
     board: Board, asked: StreetProtocol, town_extent_m: float, town_seed: int
-) -> list[tuple[str, Callable[[], RasterMap]]]:
-    """A town, a real street and a real neighbourhood at a coarser resolution: names, and how to get them."""
-
-    def town() -> RasterMap:
-        return town_raster(town_extent_m, asked.resolution_m, town_seed)
-
-    def street() -> RasterMap:
-        return asked.protocol(board).maps.without(0, -1)
-
-    def neighbourhood() -> RasterMap:
-        return board.raster(MAP)
-
-    return [("town", town), (RECORDING, street), (MAP.split("/")[-1], neighbourhood)]
+) -> Iterator[tuple[str, tuple[RasterMap, Bundle] | RowSkipped]]:
+    """A town, a real street and a real neighbourhood at a coarser resolution, each with its model, or why it is not."""
+    every: dict[str, Callable[[], RasterMap]] = {
+        "town": lambda: town_raster(town_extent_m, asked.resolution_m, town_seed),
+        RECORDING: lambda: asked.protocol(board).maps.without(0, -1),
+        MAP.split("/")[-1]: lambda: board.raster(MAP),
+    }
+    for name, read in every.items():
+        try:
+            raster = read()
+            yield name, (raster, board.bundle(raster.grid.resolution_m))
+        except RowSkipped as skipped:
+            yield name, skipped
 
 
 def codes_of(bundle: Bundle, raster: RasterMap) -> list[ByteArray]:

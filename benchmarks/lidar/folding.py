@@ -166,14 +166,11 @@ class Overhead:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        for name, read in three_maps(board, self.asked, self.town_extent_m, self.town_seed):
-            try:
-                raster = read()
-                bundle = board.bundle(raster.grid.resolution_m)
-            except RowSkipped as skipped:
-                yield Line(self.number, f"file of {name}", None, note=str(skipped))
-                continue
-            yield self._line(name, raster, bundle)
+        for name, found in three_maps(board, self.asked, self.town_extent_m, self.town_seed):
+            if isinstance(found, RowSkipped):
+                yield Line(self.number, f"file of {name}", None, note=str(found))
+            else:
+                yield self._line(name, *found)
 
     def _line(self, name: str, raster: RasterMap, bundle: Bundle) -> Line:
         with tempfile.TemporaryDirectory() as folder:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.context import Board
-from benchmarks.lines import Line, RowSkipped, at_least, information
+from benchmarks.lines import Line, RowSkipped, at_least
 from benchmarks.trust.board import TrustBoard, trust
-from benchmarks.trust.photos import hostile_lines
+from benchmarks.trust.photos import hostile_row
 from foldmap.atlas import FoldWriter
 from foldmap.bench.street.data import TileData
 from foldmap.bench.street.split import Split
-from foldmap.bench.trust.answers import Answer, counted, kind_rows
+from foldmap.bench.trust.answers import Answer, counted
 from foldmap.bench.trust.streets import AS_DRIVEN, See, StreetSet, Travelled, ask_streets
 from foldmap.errors import ModelError
 from foldmap.localize.estimate import Status
@@ -103,17 +104,10 @@ class HostileDrives:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        board, every = trust(board), list[Answer]()
-        for step_m in self.maps.steps_m:
-            mine = [
-                one for tile, step in self.maps.each() if step == step_m for one in self.maps.answers(board, tile, step)
-            ]
-            every += mine
-            yield from hostile_lines(self.number, f"frames {step_m:g} m apart", mine)
-        yield from hostile_lines(self.number, "all drives", every, self.least)
-        for row in kind_rows([replace(one, map="all") for one in every if one.kind != AS_DRIVEN]):
-            name = f"all drives, {row['kind']}: ok beyond, of {row['asked']}"
-            yield information(self.number, name, row["ok_beyond"], detail=row)
+        board = trust(board)
+        board.street.names()  # says first that the tiles are not here
+        asks = {f"frames {step_m:g} m apart": partial(self.maps.at, board, step_m) for step_m in self.maps.steps_m}
+        yield from hostile_row(self.number, "drives", asks, self.least, "all drives")
 
 
 @dataclass(frozen=True)
@@ -130,10 +124,7 @@ class RightDrives:
         """See `Row`."""
         board = trust(board)
         for step_m in self.maps.steps_m:
-            every = [
-                one for tile, step in self.maps.each() if step == step_m for one in self.maps.answers(board, tile, step)
-            ]
-            found = [one for one in every if one.kind == AS_DRIVEN]
+            found = [one for one in self.maps.at(board, step_m) if one.kind == AS_DRIVEN]
             share = 100.0 * sum(one.status is Status.OK for one in found) / max(len(found), 1)
             what = f"frames {step_m:g} m apart: right drives ok at their end"
             yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))

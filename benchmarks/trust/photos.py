@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.trust.board import AS_TAKEN, TrustBoard, trust
-from foldmap.bench.trust.answers import Answer, Expect, counted, hostile, kind_rows
+from foldmap.bench.trust.answers import Answer, counted, hostile, kind_rows
 from foldmap.localize.estimate import Status
 
 MOST_DEGRADED_PCT = 0.5
 CHANGED = ("turned", "blurred", "half as bright")
 FOCAL = ("focal -5", "focal +5")
+Ask = Callable[[], list[Answer]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,34 @@ def hostile_lines(number: int, what: str, answers: list[Answer], least: int | No
         yield at_least(number, f"{what}: hostile queries", len(asked), least)
 
 
+def asked_each(number: int, asks: Mapping[str, Ask]) -> Iterator[tuple[str, list[Answer] | Line]]:
+    """Each map's answers; of one that cannot be asked the line that says why."""
+    for what, ask in asks.items():
+        try:
+            yield what, ask()
+        except RowSkipped as skipped:
+            yield what, Line(number, what, None, note=str(skipped))
+
+
+def hostile_row(number: int, of: str, asks: Mapping[str, Ask], least: int, where: str = "all maps") -> Iterator[Line]:
+    """Hostile queries map by map, then of all maps together, then of all by kind."""
+    every = list[Answer]()
+    for what, answers in asked_each(number, asks):
+        if isinstance(answers, Line):
+            yield answers
+            continue
+        every += answers
+        yield from hostile_lines(number, what, answers)
+    yield from hostile_lines(number, f"all {of}", every, least)
+    for row in merged_kinds(hostile(every)):
+        yield information(number, f"{where}, {row['kind']}: ok beyond, of {row['asked']}", row["ok_beyond"], detail=row)
+
+
+def merged_kinds(answers: list[Answer]) -> list[dict[str, Any]]:
+    """A row a kind, as if all were of one map."""
+    return kind_rows([replace(one, map="all") for one in answers])
+
+
 @dataclass(frozen=True)
 class HostilePhotos:
     """Row 1."""
@@ -96,21 +126,11 @@ class HostilePhotos:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        board, every = trust(board), list[Answer]()
+        board = trust(board)
         self.maps.require(board)
-        for scene, feature, size in self.maps.each():
-            what = f"{scene}, {feature}, {size} KB"
-            try:
-                answers = self.maps.answers(board, scene, feature, size)
-            except RowSkipped as skipped:
-                yield Line(self.number, what, None, note=str(skipped))
-                continue
-            every += answers
-            yield from hostile_lines(self.number, what, answers)
-        yield from hostile_lines(self.number, "all photos", every, self.least)
-        for row in kind_rows([_merged(one) for one in hostile(every)]):
-            name = f"all maps, {row['kind']}: ok beyond, of {row['asked']}"
-            yield information(self.number, name, row["ok_beyond"], detail=row)
+        each = {f"{scene}, {feature}, {size} KB": (scene, feature, size) for scene, feature, size in self.maps.each()}
+        asks = {what: partial(self.maps.answers, board, *one) for what, one in each.items()}
+        yield from hostile_row(self.number, "photos", asks, self.least)
 
 
 @dataclass(frozen=True)
@@ -181,13 +201,8 @@ class WrongFocal:
         every = self.maps.every(trust(board))
         some = [one for _, answers in every for one in answers if one.kind.startswith(FOCAL)]
         posed = [one for one in some if one.status.has_pose]
-        detail = {"kinds": kind_rows([_merged(one) for one in some])}
+        detail = {"kinds": merged_kinds(some)}
         yield at_most(
             self.number, "errors beyond the protection level", sum(one.beyond for one in posed), 0, detail=detail
         )
         yield information(self.number, "focal 5 % off: answered with a pose", len(posed), note=f"of {len(some)}")
-
-
-def _merged(answer: Answer) -> Answer:
-    """The same as if of one map of all."""
-    return Answer(**{**vars(answer), "map": "all", "expect": Expect(answer.expect)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information, number
 from benchmarks.trust.board import TrustBoard, trust
 from benchmarks.trust.drives import StreetMaps
-from benchmarks.trust.photos import PhotoMaps
+from benchmarks.trust.photos import PhotoMaps, asked_each
 from benchmarks.trust.sweeps import LidarMaps
 from foldmap.bench.trust.answers import Answer, placed
 from foldmap.bench.trust.streets import AS_DRIVEN
@@ -23,23 +24,18 @@ from foldmap.types import DoubleArray
 Some = Callable[[], list[Answer]]
 
 
-def right_of(board: TrustBoard) -> dict[str, list[Some]]:
-    """Right answers of each layer, map by map, made when they are asked for."""
+def right_of(board: TrustBoard) -> dict[str, Some]:
+    """Right `ok` answers of each layer, of all its maps, made when they are asked for."""
     photos, sweeps, drives = PhotoMaps(), LidarMaps(), StreetMaps()
-
-    def of_photos(scene: str, feature: str, size: int) -> Some:
-        return lambda: photos.right(board, scene, feature, size)
 
     def of_drives(tile: str, step_m: float) -> Some:
         return lambda: [one for one in drives.answers(board, tile, step_m) if one.kind == AS_DRIVEN]
 
-    if board.photo_maps:
-        return {"photos": [of_photos(*one) for one in photos.each()]}
-    return {
-        "photos": [of_photos(*one) for one in photos.each()],
-        "sweeps": [lambda one=one: sweeps.as_driven(board, *one) for one in sweeps.each()],  # type: ignore[misc]
-        "drives": [of_drives(*one) for one in drives.each()],
-    }
+    every: dict[str, list[Some]] = {"photos": [partial(photos.right, board, *one) for one in photos.each()]}
+    if not board.photo_maps:
+        every["sweeps"] = [partial(sweeps.as_driven, board, *one) for one in sweeps.each()]
+        every["drives"] = [of_drives(*one) for one in drives.each()]
+    return {layer: partial(answers_of, some) for layer, some in every.items()}
 
 
 def beside_whole_maps(board: TrustBoard) -> list[Answer]:
@@ -48,7 +44,7 @@ def beside_whole_maps(board: TrustBoard) -> list[Answer]:
     These err, too, and where they do all maps of a scene err alike.
     """
     photos = PhotoMaps()
-    return answers_of([lambda one=one: photos.beside_whole_map(board, *one) for one in photos.each()])  # type: ignore[misc]
+    return answers_of([partial(photos.beside_whole_map, board, *one) for one in photos.each()])
 
 
 def answers_of(some: list[Some]) -> list[Answer]:
@@ -95,11 +91,9 @@ class SigmaRow:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        for layer, some in right_of(trust(board)).items():
-            try:
-                answers = answers_of(some)
-            except RowSkipped as skipped:
-                yield Line(self.number, layer, None, note=str(skipped))
+        for layer, answers in asked_each(self.number, right_of(trust(board))):
+            if isinstance(answers, Line):
+                yield answers
                 continue
             judged = consistency(column(answers, "squared"), answers[0].axes)
             one, two, three = (100.0 * share for share in judged.covered)
@@ -134,11 +128,9 @@ class LevelRow:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        for layer, some in right_of(trust(board)).items():
-            try:
-                answers = answers_of(some)
-            except RowSkipped as skipped:
-                yield Line(self.number, layer, None, note=str(skipped))
+        for layer, answers in asked_each(self.number, right_of(trust(board))):
+            if isinstance(answers, Line):
+                yield answers
                 continue
             known = [one for one in answers if math.isfinite(one.level)]
             yield information(self.number, f"{layer}: ok answers with a level", 100.0 * len(known) / len(answers), "%")

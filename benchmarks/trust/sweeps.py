@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.lines import Line, RowSkipped, at_least, information
+from benchmarks.lines import Line, RowSkipped, at_least
 from benchmarks.town import TownMap
 from benchmarks.trust.board import TrustBoard, trust
-from benchmarks.trust.photos import hostile_lines
+from benchmarks.trust.photos import asked_each, hostile_row
 from foldmap.atlas import FoldWriter
 from foldmap.bench.lidar.drive import LeaveOutMaps
-from foldmap.bench.trust.answers import Answer, counted, kind_rows
+from foldmap.bench.trust.answers import Answer, counted
 from foldmap.bench.trust.sweep_changes import AS_DRIVEN
 from foldmap.bench.trust.sweeps import SweepSet, ask_sweeps
 from foldmap.errors import MapInputError
@@ -190,20 +191,8 @@ class HostileSweeps:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        board, every = trust(board), list[Answer]()
-        for place, code in self.maps.each():
-            what = self.maps.label(place, code)
-            try:
-                answers = self.maps.hostile(board, place, code)
-            except RowSkipped as skipped:
-                yield Line(self.number, what, None, note=str(skipped))
-                continue
-            every += answers
-            yield from hostile_lines(self.number, what, answers)
-        yield from hostile_lines(self.number, "all sweeps", every, self.least)
-        for row in kind_rows([replace(one, map="all") for one in every if one.kind != AS_DRIVEN]):
-            name = f"all maps, {row['kind']}: ok beyond, of {row['asked']}"
-            yield information(self.number, name, row["ok_beyond"], detail=row)
+        asks = {self.maps.label(*one): partial(self.maps.hostile, trust(board), *one) for one in self.maps.each()}
+        yield from hostile_row(self.number, "sweeps", asks, self.least)
 
 
 @dataclass(frozen=True)
@@ -218,13 +207,11 @@ class RightSweeps:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        board = trust(board)
-        for place, code in self.maps.each():
-            what = f"{self.maps.label(place, code)}: right sweeps ok"
-            try:
-                found = self.maps.as_driven(board, place, code)
-            except RowSkipped as skipped:
-                yield Line(self.number, what, None, note=str(skipped))
+        every = {f"{self.maps.label(*one)}: right sweeps ok": one for one in self.maps.each()}
+        asks = {what: partial(self.maps.as_driven, trust(board), *one) for what, one in every.items()}
+        for what, found in asked_each(self.number, asks):
+            if isinstance(found, Line):
+                yield found
                 continue
             share = 100.0 * sum(one.status is Status.OK for one in found) / len(found)
             yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))

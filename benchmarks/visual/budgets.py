@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from benchmarks.context import Board
-from benchmarks.lines import Line, at_least, at_most, information
+from benchmarks.lines import Line, at_least, at_most
 from benchmarks.visual.data import TIGHT, WIDE, Place, VisualBoard, counted, poses
 from foldmap.bench.visual.plain import XYZ_BYTES, PlainLocalizer, simple_map
 from foldmap.metrics.camera_pose import median_errors
@@ -28,11 +28,7 @@ def accuracy_lines(
     detail = {"median_centre": centre, "unit": place.held_out.scale.name, "median_deg": turn_deg, **more}
     for threshold, target in zip((TIGHT, WIDE), targets, strict=True):
         name = f"{what}: within {threshold[0]:g} {place.held_out.scale.name}, {threshold[1]:g} deg"
-        measured = place.percent(found, threshold)
-        if target is None:
-            yield information(row, name, measured, "%", detail=detail)
-        else:
-            yield at_least(row, name, measured, target, "%", detail=detail)
+        yield at_least(row, name, place.percent(found, threshold), target, "%", detail=detail)
 
 
 @dataclass(frozen=True)

@@ -69,19 +69,12 @@ class FourBytes:
         }
         label = f"{place.name}, {kind} in {self.parts} bytes, all points"
         answers = board.ask(VisualLocalizer(built).localize, place.held_out.queries, label)
-        wide = place.percent(poses(answers), WIDE)
+        wide, least = place.percent(poses(answers), WIDE), self.least_pct if aimed else None
         detail["tight_pct"] = place.percent(poses(answers), TIGHT)
-        if aimed:
-            yield at_least(self.number, f"{label}: within 2 %, 2 deg", wide, self.least_pct, "%", detail=detail)
-        else:
-            yield information(self.number, f"{label}: within 2 %, 2 deg", wide, "%", detail=detail)
+        yield at_least(self.number, f"{label}: within 2 %, 2 deg", wide, least, "%", detail=detail)
         plain = board.ask(PlainLocalizer(built).localize, place.held_out.queries, f"{label}, plainly")
-        simply = place.percent(plain, WIDE)
         name = f"{label}: the same, matched once with ratio 0.85"
-        if aimed:
-            yield at_least(self.number, name, simply, self.least_pct, "%")
-        else:
-            yield information(self.number, name, simply, "%")
+        yield at_least(self.number, name, place.percent(plain, WIDE), least, "%")
 
 
 def _epoch(say: Report, epochs: int, progress: LayerProgress) -> None:

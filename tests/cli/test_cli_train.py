@@ -74,7 +74,7 @@ def test_a_drive_and_the_town_alternate() -> None:
         (["--rate", "0"], "a rate of 0"),
         (["--device", "abacus"], "no device"),
         (["--town", "--map", "map.tif"], "several sources"),
-        (["--sweeps", "sweeps"], "go together"),
+        (["--sweeps", "sweeps"], "belong together"),
         (["--map", "missing.tif"], "cannot be opened"),
         (["--sweeps", "missing", "--poses", "missing"], "no sweeps at"),
     ],

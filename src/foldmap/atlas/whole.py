@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from foldmap.errors import WriteError
+from foldmap.errors import ConfigError, WriteError
 
 if sys.platform != "win32":
     import fcntl
@@ -75,6 +75,14 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
         raise WriteError(f"{path} cannot be written: {error}", "rename what is no text") from error
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it; a ConfigError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
 
 
 @contextmanager

@@ -125,10 +125,15 @@ def require_folder(output: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder for results."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
+    from foldmap.atlas.whole import make_folder as make
+
+    make(folder)
+
+
+def require_both(sweeps: str | None, poses: Path | None) -> None:
+    """Check that sweeps have their poses, and poses sweeps."""
+    if (sweeps is None) != (poses is None):
+        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
 
 
 def require_file(path: Path) -> None:

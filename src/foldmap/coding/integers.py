@@ -28,7 +28,8 @@ _LIMIT, _SPEED = 120, 8
 
 
 @loop
-def _length(value):  # type: ignore[no-untyped-def]
+def bits(value):  # type: ignore[no-untyped-def]
+    """Bit length of a number's size."""
     size = abs(value)
     k = 0
     while size:
@@ -47,11 +48,11 @@ def _walk(mode, values, model, fixed, state, payload):  # type: ignore[no-untype
     for n in range(rows):
         for c in range(columns):
             value = values[n, c]
-            up = _length(values[n - 1, c]) if n else 0
-            top = _length(values[n - 2, c]) if n > 1 else up
-            left = _length(values[n, c - 1]) if c else 0
+            up = bits(values[n - 1, c]) if n else 0
+            top = bits(values[n - 2, c]) if n > 1 else up
+            left = bits(values[n, c - 1]) if c else 0
             base = c * _PER_COLUMN
-            length = _length(value)
+            length = bits(value)
             k = 0
             while k < _MAX_LENGTH:
                 scratch[0] = base + _CLASS_A + k

@@ -11,8 +11,8 @@ from typing import Any
 
 from foldmap.api.folding.options import Begin, VisualOptions
 from foldmap.api.folding.scenes import ChosenScene, codecs_of
-from foldmap.atlas.whole import write_whole
-from foldmap.errors import BudgetError, ConfigError
+from foldmap.atlas.whole import make_folder, write_whole
+from foldmap.errors import BudgetError
 from foldmap.localize.visual.plan import Candidate, plan_for_budget
 from foldmap.report.figures import accuracy_plot
 from foldmap.report.page import Page
@@ -41,10 +41,7 @@ def write_tradeoff(folder: Path, made: ChosenScene, options: VisualOptions, size
         ConfigError: the folder cannot be made.
         WriteError: it cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
+    make_folder(folder)
     chosen, curve = made.planned.chosen, _curve(made, options, size_bytes, begin)
     rows = [_row(one) for one in curve]
     held = {"scene_radius_world": made.scene.radius_world, "chosen": _row(chosen), "candidates": rows}

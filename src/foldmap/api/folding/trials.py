@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.atlas import FoldFile
-from foldmap.atlas.whole import write_whole
-from foldmap.errors import ConfigError
+from foldmap.atlas.whole import make_folder, write_whole
 from foldmap.localize.lidar.choosing import HELD_OUT
 from foldmap.report.codes_view import codes_png
 from foldmap.report.figures import accuracy_plot
@@ -45,10 +44,7 @@ def write_trials(folder: Path, fold_file: Path, summary: Mapping[str, Any]) -> N
 
     The summary is what `foldmap.api.folding.rasters.fold_rasters` gives. A ConfigError where the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}", "choose another folder") from error
+    make_folder(folder)
     tried = summary["tried"]
     lead = (
         f"{summary['model']}: {summary['bit_per_m2']:.2f} bit/m² of observed ground, {summary['payload_bytes']:,} "

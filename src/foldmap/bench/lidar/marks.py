@@ -1,8 +1,6 @@
 """Marks in the benchmarks' terms; the localizer of `foldmap.bench.lidar.learned` reads them as it reads codes."""
 
-import hashlib
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -38,9 +36,3 @@ class MarksCodec:
             "known_cells": self.model.known_cells,
         }
         return MarksMap(self.model, parameters, lambda column, row: tiles.get((column, row)))
-
-
-def said_of_marks(model: MarksModel) -> dict[str, Any]:
-    """What identifies a model of marks in kept answers."""
-    digest = hashlib.sha256(model.to_bytes()).hexdigest()
-    return {"model": model.name, "weights": digest, "trained": model.provenance}

@@ -16,11 +16,12 @@ from foldmap.bench.lidar.baselines.town_fits import PAIRS, QUICK_PAIRS, TownFits
 from foldmap.bench.lidar.baselines.tuning import TrainingPlaces, from_step, tune_matcher
 from foldmap.bench.lidar.cases import Codec, Method
 from foldmap.bench.lidar.learned import EmbeddingMatcher, FilterOnline, LearnedCodec
-from foldmap.bench.lidar.marks import MarksCodec, said_of_marks
+from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.online_protocol import OnlineLocalizer, TrackingLocalizer
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for, marks_for
+from foldmap.lidar.marks.model import MarksModel
 
 MATCHERS = ("ncc", "localizer", "learned")
 LEARNED = "learned"
@@ -77,16 +78,16 @@ def learned_methods(bundles: Sequence[Bundle], choice: Choice) -> list[Method]:
 def marks_methods(choice: Choice) -> list[Method]:
     """The shipped marks with the lidar localizer; none where none are for this resolution."""
     every = [
-        Method(MarksCodec(model), EmbeddingMatcher(*choice.half_m), said_of_marks(model))
+        Method(MarksCodec(model), EmbeddingMatcher(*choice.half_m), said_of(model))
         for model in marks_for(choice.resolution_m)
     ]
     return [method for method in every if choice.keeps(method.name)]
 
 
-def said_of(bundle: Bundle) -> dict[str, Any]:
-    """What identifies a bundle in kept answers."""
-    digest = hashlib.sha256(bundle.to_bytes()).hexdigest()
-    return {"model": bundle.name, "weights": digest, "trained": bundle.provenance}
+def said_of(model: Bundle | MarksModel) -> dict[str, Any]:
+    """What identifies a model in kept answers."""
+    digest = hashlib.sha256(model.to_bytes()).hexdigest()
+    return {"model": model.name, "weights": digest, "trained": model.provenance}
 
 
 BEST = (("sparse", 0.1), ("sparse", 0.2), ("1bit", 0.4))

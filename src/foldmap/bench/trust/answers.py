@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -98,7 +98,7 @@ def answer_of(
     level = estimate.protection_level()
     levels = (math.nan, math.nan) if level is None else (level.position, level.rotation_rad)
     if truth is None:
-        return _with(found, beyond=True, level=levels[0], level_rad=levels[1])
+        return replace(found, beyond=True, level=levels[0], level_rad=levels[1])
     position, turn = differences(truth, estimate.pose)
     axes = len(position)
     squared = _squared(position, estimate.covariance[:axes, :axes])
@@ -108,7 +108,7 @@ def answer_of(
         beyond = off > level.position or off_rad > level.rotation_rad
     else:
         beyond = squared > chi2.ppf(_THREE_SIGMA, axes) or squared_turn > chi2.ppf(_THREE_SIGMA, len(turn))
-    return _with(
+    return replace(
         found,
         beyond=bool(beyond),
         position=off,
@@ -131,10 +131,6 @@ def differences(truth: Pose, pose: Pose) -> tuple[DoubleArray, DoubleArray]:
 
 def _squared(error: DoubleArray, covariance: DoubleArray) -> float:
     return float(squared_distances(error[None], covariance[None])[0])
-
-
-def _with(answer: Answer, **changes: Any) -> Answer:
-    return Answer(**{**vars(answer), **changes})
 
 
 def counted(answers: Sequence[Answer]) -> dict[str, int]:

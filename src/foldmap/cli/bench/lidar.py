@@ -10,7 +10,9 @@ import typer
 from foldmap.cli.bench import street as bench_street
 from foldmap.cli.bench import trust as bench_trust
 from foldmap.cli.bench import visual as bench_visual
+from foldmap.cli.common import make_folder, require_both
 from foldmap.cli.verbs import App
+from foldmap.errors import ConfigError
 
 app = App(help="Measure methods against each other.", no_args_is_help=True)
 
@@ -88,10 +90,10 @@ def lidar(
     from foldmap.bench.lidar.baselines.tuning import read_places
     from foldmap.bench.lidar.benchmark import BenchSettings, LidarBenchData, read_drive, run_bench
     from foldmap.cli.bench import inputs
-    from foldmap.cli.common import make_folder
     from foldmap.lidar.defaults import read_bundle
 
-    _check_given(sweeps, poses, relief_band, map_tif, map_query)
+    require_both(sweeps, poses)
+    _check_relief(relief_band, map_tif, map_query)
     settings = BenchSettings(
         resolution_m=resolution,
         radius_m=radius,
@@ -129,14 +131,8 @@ def lidar(
     inputs.print_rows(rows, rows, keys, output / "index.html", as_json)
 
 
-def _check_given(
-    sweeps: str | None, poses: Path | None, relief_band: int | None, map_tif: Path | None, map_query: Path | None
-) -> None:
-    """Refuse what lacks its partner. Relief is mixed into maps alone: sweeps are drawn without it here."""
-    from foldmap.errors import ConfigError
-
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
+def _check_relief(relief_band: int | None, map_tif: Path | None, map_query: Path | None) -> None:
+    """Relief is mixed into maps alone: sweeps are drawn without it here."""
     if relief_band is not None and (map_tif is None or map_query is None):
         cure = "give both maps; what sweeps see of relief in a folded map, foldmap localize and evaluate measure"
         raise ConfigError("--relief-band is of --map and --map-query", cure)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldmap.cli.common import make_folder
 from foldmap.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -80,7 +81,6 @@ def street(
     from foldmap.bench.street.benchmark import StreetBenchSettings, run_street
     from foldmap.bench.street.retrieval import RetrievalSettings
     from foldmap.cli.bench import inputs
-    from foldmap.cli.common import make_folder
     from foldmap.formats.street.maps import read_street_maps
     from foldmap.street.defaults import NAMES, weights_folder
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import put
+from foldmap.cli.common import make_folder, put, require_both
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,10 +69,8 @@ def trust(
     """
     from foldmap.bench.trust.benchmark import TrustSets, run_trust
     from foldmap.cli.bench import inputs
-    from foldmap.cli.common import make_folder
 
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses belong together", "give both --sweeps and --poses")
+    require_both(sweeps, poses)
     how = {"count": count, "kinds": tuple(kind or ()), "seed": seed}
     driven = None
     if sweeps is not None and poses is not None:

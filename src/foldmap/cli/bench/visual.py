@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldmap.cli.common import make_folder
 from foldmap.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def visual(
     from foldmap.bench.visual.benchmark import BUDGETS, BenchScene, VisualBenchSettings, run_visual
     from foldmap.bench.visual.protocol import DEFAULT_THRESHOLDS
     from foldmap.cli.bench import inputs
-    from foldmap.cli.common import make_folder
 
     settings = VisualBenchSettings(
         tables=inputs.words_of(tables),

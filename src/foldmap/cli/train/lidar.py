@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foldmap.cli.common import bars, put, say
+from foldmap.cli.common import bars, put, require_both, say
 from foldmap.cli.train.options import DATA, MODEL, RUN, Json, Output, Resume, Seed, Smoke, Start, open_run
 from foldmap.cli.verbs import option
 from foldmap.errors import ConfigError
@@ -83,7 +83,7 @@ def lidar(
 
     if sum((town, map_tif is not None, sweeps is not None)) > 1 or (map_tif is not None and pairs is not None):
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
-    _check_poses(sweeps, poses)
+    require_both(sweeps, poses)
     _check_relief(relief, relief_band, map_tif, sweeps)
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
@@ -116,11 +116,6 @@ def lidar(
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
-
-
-def _check_poses(sweeps: str | None, poses: Path | None) -> None:
-    if (sweeps is None) != (poses is None):
-        raise ConfigError("sweeps and poses go together", "give both --sweeps and --poses")
 
 
 def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, sweeps: str | None) -> None:

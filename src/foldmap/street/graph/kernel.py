@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from foldmap.coding.integers import bits
 from foldmap.coding.jit import loop
 from foldmap.coding.rangecoder import DECODE, ENCODE, POSITION, finish_decoding, finish_encoding, start
-from foldmap.street.graph.numbers import PER_FLAG, PER_NUMBER, UNIT, bits, flag, into, number, out_of, root, unit
+from foldmap.street.graph.numbers import PER_FLAG, PER_NUMBER, UNIT, flag, into, number, out_of, root, unit
 
 # Columns of the chain table, int64 (C, 6): from vertex, to vertex, runs backwards, kind, first inner point, how many.
 FROM, TO, BACKWARD, KIND, FIRST, INNER = 0, 1, 2, 3, 4, 5

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from foldmap.coding.integers import bits
 from foldmap.coding.jit import loop
 from foldmap.coding.mixing import code, code_even
 
@@ -26,17 +27,6 @@ PER_NUMBER = LENGTHS * (1 + COARSE + FINE) + 9 + 3 * LENGTHS * 4
 _SIGN = LENGTHS * (1 + COARSE + FINE)
 _TOP = _SIGN + 9
 _LIMIT, _SPEED = 200, 12
-
-
-@loop
-def bits(value):  # type: ignore[no-untyped-def]
-    """Bit length of a number's size."""
-    size = abs(value)
-    k = 0
-    while size:
-        size >>= 1
-        k += 1
-    return k
 
 
 @loop
