@@ -129,8 +129,8 @@ class Aerial:
         found = [methods.unimodal(OWN, mine, rows, graphs)]
         try:
             say = board.report("training images, ImageNet")
-            theirs = methods.imagenet_features(images, data.window, say)
-            wanted = methods.imagenet_features(asked.queries, data.window)
+            theirs = methods.imagenet_features(images, say)
+            wanted = methods.imagenet_features(asked.queries)
         except MissingExtraError as error:
             raise RowSkipped(f"skipped: {error.message} ({error.cure})") from error
         found.insert(0, methods.unimodal(NEAREST, wanted, theirs, graphs))

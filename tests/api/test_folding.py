@@ -66,7 +66,7 @@ def tiles_in(path: Path) -> dict[tuple[str, int, int], bytes | None]:
         return {(one.name, *key): file.tile(one.name, *key) for one in file.layers() for key in file.tiles(one.name)}
 
 
-def test_three_kinds_are_three_layers_of_one_file(place: Path, town: Path, tmp_path: Path) -> None:
+def test_three_kinds_are_three_layers_of_one_file(town: Path) -> None:
     with FoldFile.open(town) as file:
         assert {one.name: one.kind for one in file.layers()} == {k: k for k in ("street", "lidar", "visual")}
         assert {"provenance", "visual", "street"} <= set(file.metadata())
@@ -133,7 +133,7 @@ def test_a_layer_of_any_kind_goes_into_a_file_and_is_replaced_whole(
         fold(place / "lanes.csv", tmp_path / "none.fold", into=True)
 
 
-def test_two_rasters_are_one_map(place: Path, said: dict[str, object], town: Path, tmp_path: Path) -> None:
+def test_two_rasters_are_one_map(said: dict[str, object], town: Path, tmp_path: Path) -> None:
     whole = ground()
     west, east = whole.copy(), whole.copy()
     west[:, 200:] = -1.0
@@ -161,7 +161,7 @@ def test_an_update_of_nothing_changes_nothing_and_of_something_that(place: Path,
         assert FoldedStreet(file).graph("lanes").vertices_m[:, 0].max() == pytest.approx(890, abs=0.2)
 
 
-def test_a_scene_that_changed_much_is_calibrated_anew(place: Path, town: Path, tmp_path: Path) -> None:
+def test_a_scene_that_changed_much_is_calibrated_anew(town: Path, tmp_path: Path) -> None:
     out, room = tmp_path / "town.fold", room_scene()
     out.write_bytes(town.read_bytes())
     write_scene(room.keep_points(np.arange(len(room.points_world) * 3 // 4)), tmp_path / "scene")

@@ -274,7 +274,8 @@ def test_a_ring_is_labelled_and_has_a_single_camera(tiles: list[GroundTile], tmp
     assert (tmp_path / "ring-pictures.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_leaky_split_says_so_everywhere(tiles: list[GroundTile], patch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("patch")
+def test_a_leaky_split_says_so_everywhere(tiles: list[GroundTile], tmp_path: Path) -> None:
     data = TileData(tiles[:1], split_maps([tiles[0].map], "leaky"))
     done = measure_retrieval(data, {"foldmap": AllSeeing()}, replace(FEW, own=False, queries=4, images=3))
     assert done.distances.leaky

@@ -93,7 +93,7 @@ def test_the_steps_of_a_time_are_the_same_run_again(drive: Path, monkeypatch: py
 
 
 @pytest.mark.usefixtures("small")
-def test_a_short_drive_is_folded_all_the_same(run: Run, drive: Path, tmp_path: Path) -> None:
+def test_a_short_drive_is_folded_all_the_same(run: Run, tmp_path: Path) -> None:
     write_sweeps(tmp_path / "sweeps", 6)
     (tmp_path / "poses.txt").write_text(tum(6))
     ran = built(run, tmp_path, tmp_path, "--fold", tmp_path / "map.fold", "--adapt", "30s", "--json")

@@ -240,7 +240,7 @@ def moved(scene: SceneModel, shift: np.ndarray) -> SceneModel:
 
 
 @pytest.mark.parametrize("far", [1e5, 6.4e6, 1e7])
-def test_coordinates_far_from_the_origin_give_the_same_errors(run: Run, room: Path, tmp_path: Path, far: float) -> None:
+def test_coordinates_far_from_the_origin_give_the_same_errors(run: Run, tmp_path: Path, far: float) -> None:
     """Folded, localized and evaluated at UTM's and ECEF's size: errors and sigmas as at the origin."""
     shift = np.array([0.654, 0.134, 0.74]) * far
     found = []

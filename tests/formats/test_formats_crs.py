@@ -135,7 +135,7 @@ def test_any_projection_is_judged_where_the_map_is(crs: str, place: tuple[float,
     assert not is_world_mercator(crs)
 
 
-def test_degrees_of_any_kind_and_maps_too_large(tmp_path: Path) -> None:
+def test_degrees_of_any_kind_and_maps_too_large() -> None:
     place = np.array([[8.4, 49.0], [8.41, 49.0]])
     paris = "EPSG:4807"  # grads from Paris
     lines, kept = metric_lines([to_grads(place)], paris, "here")

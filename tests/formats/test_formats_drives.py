@@ -89,7 +89,7 @@ def test_a_damaged_sweep_is_left_out_and_told(tmp_path: Path) -> None:
     assert "000000.bin" in drive.damaged[0]
 
 
-def test_a_lidar_that_is_mounted_aside(tmp_path: Path) -> None:
+def test_a_lidar_that_is_mounted_aside() -> None:
     mount = SE3.from_se2(SE2(1.0, 0.5, math.pi / 2), 1.8)
     turned = in_vehicle_axes(Sweep(np.array([[2.0, 0, -1.7]], np.float32), np.ones(1, np.float32)), mount)
     np.testing.assert_allclose(turned.points_sensor_m, [[1.0, 2.5, -1.7]], atol=1e-6)

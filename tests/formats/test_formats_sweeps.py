@@ -186,36 +186,6 @@ def test_pcd_lying_compressed_sizes(tmp_path: Path) -> None:
             read_pcd(tmp_path / "a.pcd")
 
 
-def lzf_pack(data: bytes) -> bytes:
-    """A greedy LZF writer with back references, overlapping ones too."""
-    out, pending, i = bytearray(), bytearray(), 0
-
-    def emit() -> None:
-        nonlocal pending
-        out.extend(lzf_literals(bytes(pending)))
-        pending = bytearray()
-
-    while i < len(data):
-        best, back = 0, 0
-        for start in range(max(0, i - 300), i):
-            length = 0
-            while length < 264 and i + length < len(data) and data[start + length] == data[i + length]:
-                length += 1
-            if length > best:
-                best, back = length, i - start
-        if best < 3:
-            pending.append(data[i])
-            i += 1
-            continue
-        emit()
-        high, low = divmod(back - 1, 256)
-        code = best - 2
-        out.extend([(code << 5) | high, low] if code < 7 else [(7 << 5) | high, code - 7, low])
-        i += best
-    emit()
-    return bytes(out)
-
-
 def test_open_sweeps(tmp_path: Path) -> None:
     for number in (10, 2, 1):
         (tmp_path / f"s{number}.bin").write_bytes(struct.pack("<4f", number, 0, 0, 1))

@@ -151,9 +151,7 @@ def test_unusable_maps_are_refused_and_leave_no_file(tmp_path: Path, bundle: Bun
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_layers_and_broken_parameters_are_refused(
-    tmp_path: Path, bundle: Bundle, folded: dict[int, Path]
-) -> None:
+def test_other_layers_and_broken_parameters_are_refused(tmp_path: Path, folded: dict[int, Path]) -> None:
     with FoldFile.open(folded[2]) as file:
         parameters = file.layer(LAYER).parameters
         with pytest.raises(LayerError):

@@ -159,7 +159,7 @@ def test_two_streets_alike_are_ambiguous_until_a_disc_tells_them_apart() -> None
     assert one.diagnostics.prior_distance_m == pytest.approx(9, abs=3)
 
 
-def test_what_fits_nowhere_is_no_match(town: Streets, localizer: StreetLocalizer) -> None:
+def test_what_fits_nowhere_is_no_match(localizer: StreetLocalizer) -> None:
     strange = unit(np.random.default_rng(1).standard_normal(DIM))
     estimate = localizer.localize(strange)
     assert estimate.status in (Status.NO_MATCH, Status.AMBIGUOUS)

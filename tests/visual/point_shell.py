@@ -10,7 +10,6 @@ from foldmap.visual.source import Features, Query, SceneModel, Tracks, unit_desc
 
 DIMENSION = 32
 CAMERA = Camera("PINHOLE", 640, 480, np.array([500.0, 505.0, 322.0, 238.0]))
-MIDDLE = np.eye(4)
 
 
 def pose_at(centre: np.ndarray, yaw_rad: float, pitch_rad: float = 0.0) -> np.ndarray:

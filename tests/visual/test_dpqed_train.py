@@ -73,7 +73,7 @@ def test_the_weight_of_reconstruction_is_part_of_the_loss() -> None:
     assert both.loss == pytest.approx(alone.loss + 2 * l2.loss, rel=1e-5)
 
 
-def test_image_descriptors_are_learned_on_one_by_one(tmp_path: Path) -> None:
+def test_image_descriptors_are_learned_on_one_by_one() -> None:
     data, settings = scene(), replace(QUICK, rows="image-descriptors")
     rows, point = data.rows("image-descriptors")
     assert rows is data.seen_OD

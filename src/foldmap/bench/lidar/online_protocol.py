@@ -194,10 +194,10 @@ def run_online(
     return Predictions(f"{codec.name} + {localizer.name}", configuration, tuple(rows))
 
 
-def online_row(predictions: Predictions, segment_m: float = 1000.0, limit_m: float = 1.0) -> dict[str, Any]:
+def online_row(predictions: Predictions) -> dict[str, Any]:
     """Summarize one drive or several end to end (tables 2 to 4); segments fail as `failure_rates` says."""
     errors = errors_of(predictions)
-    rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]), segment_m, limit_m)
+    rates = failure_rates(errors.total_m, travelled_m([r.world_SE2_true for r in predictions.rows]))
     size = sum(row.payload_bytes for row in predictions.rows)
     return {
         "method": predictions.method,

@@ -211,10 +211,10 @@ def family_of(method: str) -> str:
     return base + plus + matcher
 
 
-def representatives(rows: Rows, key: str = "median_cm") -> list[str]:
+def representatives(rows: Rows) -> list[str]:
     """Methods for a plot that cannot hold all: the learned, the raw, and of every family its thriftiest good one.
 
-    Good is a value of at most twice the family's best (lower is better); of a family without a finite value none.
+    Good is a median error of at most twice the family's best; of a family without a finite one none.
     """
     names = [str(row["method"]) for row in rows]
     if len(names) <= _CROWD:
@@ -222,10 +222,10 @@ def representatives(rows: Rows, key: str = "median_cm") -> list[str]:
     families: dict[str, list[Mapping[str, Any]]] = {}
     kept = {name for name in names if name.startswith(("foldmap", "raw"))}
     for row in rows:
-        if math.isfinite(float(row[key])):
+        if math.isfinite(float(row["median_cm"])):
             families.setdefault(family_of(str(row["method"])), []).append(row)
     for members in families.values():
-        best = min(float(row[key]) for row in members)
-        good = [row for row in members if float(row[key]) <= 2 * best]
+        best = min(float(row["median_cm"]) for row in members)
+        good = [row for row in members if float(row["median_cm"]) <= 2 * best]
         kept.add(str(min(good, key=lambda row: float(row["bits_per_m2"]))["method"]))
     return [name for name in names if name in kept]

@@ -188,7 +188,7 @@ class _Run:
         training = thinned(data.train, few.images, few.seed + 1)
         self.stage(f"{data.label}: ImageNet features of training images")
         identity = {"data": data.fingerprint(), "images": [few.images, few.seed]}
-        describe = partial(methods.imagenet_features, window=data.window)
+        describe = methods.imagenet_features
         rows = self.kept("main").rows("imagenet-training", identity, partial(describe, training))
         unimodal = through_images(describe, rows, model.embed_graphs(graphs_of(training)))
         return measure_localization(

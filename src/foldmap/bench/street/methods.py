@@ -65,7 +65,7 @@ def embed_pairs(model: EmbeddingModel, pairs: Sequence[StreetPair], progress: Pr
     return out
 
 
-def imagenet_features(pairs: Sequence[StreetPair], window: Window, progress: Progress = quiet) -> FloatArray:
+def imagenet_features(pairs: Sequence[StreetPair], progress: Progress = quiet) -> FloatArray:
     """What the paper's unimodal baseline compares: mean features of EfficientNet-lite0 with ImageNet weights.
 
     A ring's images are each described, and their features joined in the order of the cameras: neighbours in that space

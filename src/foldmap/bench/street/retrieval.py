@@ -173,7 +173,7 @@ class _Bench:
         """ImageNet features of queries or training images."""
         what, pairs, identity = self._images(queries)
         told = self.told(f"ImageNet features of {what}")
-        make = partial(methods.imagenet_features, pairs, self.data.window, told)
+        make = partial(methods.imagenet_features, pairs, told)
         return self.kept.rows(f"imagenet-{what}", identity, make)
 
     def observed(self, model: EmbeddingModel, *, queries: bool) -> FloatArray:

@@ -135,7 +135,7 @@ def town_drives(count: int, frames: int, step_m: float, seed: int) -> list[Trave
     return [Travelled(f"town-{seed}-{k}", len(drive.poses), see(k), drive.increments) for k, drive in enumerate(drives)]
 
 
-def legs(see: See, poses: Sequence[SE2], frames: int, seed: int, name: str = "drive") -> list[Travelled]:
+def legs(see: See, poses: Sequence[SE2], frames: int, seed: int) -> list[Travelled]:
     """Cut a long drive into legs of so many frames, with odometry that drifts as the benchmarks' does.
 
     Raises:
@@ -151,16 +151,16 @@ def legs(see: See, poses: Sequence[SE2], frames: int, seed: int, name: str = "dr
             return see(first + frame)
 
         moves = odometry(some, np.random.default_rng([seed, first]))
-        found.append(Travelled(f"{name}-{first}", frames, of_leg, moves, some))
+        found.append(Travelled(f"drive-{first}", frames, of_leg, moves, some))
     return found
 
 
-def ask_streets(path: Path, name: str, asked: StreetSet, stage: Stage, region: str | None = None) -> Iterator[Answer]:
+def ask_streets(path: Path, name: str, asked: StreetSet, stage: Stage) -> Iterator[Answer]:
     """Ask every kind of drive in the street layer of a file; what is counted is the answer at a drive's end."""
     with FoldFile.open(path) as file:
         folded = FoldedStreet(file)
         model = folded.model()
-        localizer = StreetLocalizer.open(folded, region=region, model=model, report=stage(f"{name}: embedding"))
+        localizer = StreetLocalizer.open(folded, model=model, report=stage(f"{name}: embedding"))
         yield from ask_localizer(localizer, model, name, asked, stage)
 
 

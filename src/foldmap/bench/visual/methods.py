@@ -216,9 +216,9 @@ def matchers(part: int, weights: str = "") -> list[Line]:
     return lines + [Line(f"{name}, learned", replace(spec, images=True), learned) for name, spec in maps]
 
 
-def selections(points: int, shares: tuple[float, ...] = (0.25, 0.064)) -> list[Line]:
+def selections(points: int) -> list[Line]:
     """Which points: the paper's Gamma, greedy K-cover, foldmap's spread, and naive choices, raw descriptors."""
-    kept = [share for share in shares if share * points >= 20]
+    kept = [share for share in (0.25, 0.064) if share * points >= 20]
     return [
         Line(f"{way}, {share:g} of the points", MapSpec("raw", select=way, share=share))
         for share in kept

@@ -33,16 +33,14 @@ class PhotoPair:
     right: BoolArray  # bool (N,)
 
 
-def correspondences(
-    held_out: HeldOut, workshop: Workshop, photos: Path, specs: Sequence[MapSpec], wanted: int = 2
-) -> list[Picture]:
-    """Draw each map's matches between some queries and the map image that shares most with them.
+def correspondences(held_out: HeldOut, workshop: Workshop, photos: Path, specs: Sequence[MapSpec]) -> list[Picture]:
+    """Draw each map's matches between two queries and the map image that shares most with them.
 
     Matching is direct and over the whole map; shown are the matches whose point that map image sees. Photos lie in the
     folder as the scene names them; a `MapInputError` where one is missing or damaged.
     """
     pictures = []
-    for number in _spread(len(held_out.queries), wanted):
+    for number in _spread(len(held_out.queries), 2):
         query, truth = held_out.queries[number], held_out.truth[number]
         view = prepare(query)
         shared = _shared_image(workshop, view, truth)

@@ -81,7 +81,7 @@ def stages() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
         yield start
 
 
-def spoken(context: typer.Context) -> str:
+def typed(context: typer.Context) -> str:
     """The command line that gives the same run: every option that was typed, in the order of the help."""
     words = context.command_path.split()
     for option in context.command.params:
@@ -108,6 +108,6 @@ def print_rows(rows: Any, shown: Sequence[Mapping[str, Any]], keys: Sequence[str
     typer.echo(str(page))
 
 
-def words_of(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """The words of a list by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())

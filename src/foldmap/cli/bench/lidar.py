@@ -126,7 +126,7 @@ def lidar(
         places=read_places(pairs, most_pairs, seed) if pairs is not None else None,
     )
     with inputs.stages() as stage:
-        rows = run_bench(data, output, settings, command=inputs.spoken(context), stage=stage)
+        rows = run_bench(data, output, settings, command=inputs.typed(context), stage=stage)
     keys = ("method", "bits_per_m2", "median_cm", "p95_cm", "answered_pct")
     inputs.print_rows(rows, rows, keys, output / "index.html", as_json)
 

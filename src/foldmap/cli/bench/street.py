@@ -86,12 +86,12 @@ def street(
 
     wanted = RetrievalSettings()
     if generators:
-        wanted = replace(wanted, generators=() if generators == "none" else inputs.words_of(generators))
-    settings = StreetBenchSettings(inputs.words_of(tables), quick, seed, wanted).limited(queries, library, images)
+        wanted = replace(wanted, generators=() if generators == "none" else inputs.listed(generators))
+    settings = StreetBenchSettings(inputs.listed(tables), quick, seed, wanted).limited(queries, library, images)
     make_folder(output)
     with inputs.stages() as stage:
         stage("Reading")
-        measured, by_ring = read_data(data, inputs.words_of(hold_out), split, seed, ring, quick)
+        measured, by_ring = read_data(data, inputs.listed(hold_out), split, seed, ring, quick)
         more: list[StreetMap] = [street for path in maps or [] for street in read_street_maps(path)]
         models = read_models(model, ring_model, front_model, update_model, paper_model)
         if not measured.split.leaky:  # what is leaky by intent says so on its page
@@ -102,7 +102,7 @@ def street(
                 refuse_trained_on(path, asked, weights_folder())
         rows = run_street(
             measured, models, output, settings,
-            ring=by_ring, more=more, command=inputs.spoken(context), stage=stage,
+            ring=by_ring, more=more, command=inputs.typed(context), stage=stage,
         )  # fmt: skip
     keys = ("table", "method", "question", "library", "way_pct", "chamfer_m", "f1", "within_5m_pct", "leaky")
     shown = [{"table": name, **row} for name, table in rows.items() for row in table]

@@ -83,7 +83,7 @@ def trust(
     )
     make_folder(output)
     with inputs.stages() as stage:
-        rows = run_trust(maps, sets, output, command=inputs.spoken(context), stage=stage)
+        rows = run_trust(maps, sets, output, command=inputs.typed(context), stage=stage)
     if as_json:
         put({"kinds": rows.kinds, "sigma": rows.sigma}, True)
         return

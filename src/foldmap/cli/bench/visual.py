@@ -80,7 +80,7 @@ def visual(
     from foldmap.cli.bench import inputs
 
     settings = VisualBenchSettings(
-        tables=inputs.words_of(tables),
+        tables=inputs.listed(tables),
         methods=tuple(methods or ()),
         budgets=_budgets(budgets) or BUDGETS,
         thresholds=_thresholds(thresholds) or DEFAULT_THRESHOLDS,
@@ -103,7 +103,7 @@ def visual(
                 asked = [query.name for query in held_out.queries]
                 refuse_trained_on(decoder, [scene_place(name, asked, held_out.truth)])
             measured.append(BenchScene(held_out, folder))
-        rows = run_visual(measured, output, settings, command=inputs.spoken(context), stage=stage)
+        rows = run_visual(measured, output, settings, command=inputs.typed(context), stage=stage)
     keys = ("table", "method", "file_bytes", *(f"{plain}within_{k}_pct" for plain in ("", "plain_") for k in (1, 2)))
     shown = [{"table": name, **row} for name, table in rows.items() if name != "scenes" for row in table]
     inputs.print_rows(rows, shown, keys, output / "index.html", as_json)

@@ -106,16 +106,16 @@ def _along(graph: LaneGraph) -> tuple[DoubleArray, DoubleArray]:
     return ends.mean(1), np.arctan2(step[:, 1], step[:, 0])
 
 
-def quiet_least(false: Callable[[float], int], driven_km: float, a_km: float = FALSE_A_KM) -> float | None:
+def quiet_least(false: Callable[[float], int], driven_km: float) -> float | None:
     """Least confidence, from 0.35 in steps of 0.05, at which drives past unchanged lanes tell few changes.
 
     `false` counts the changes that are told in them from a confidence on. None where even 0.95 tells more than
-    `a_km`, or where they are too short for a single false change to be few.
+    `FALSE_A_KM`, or where they are too short for a single false change to be few.
     """
-    if driven_km * a_km < 1:
+    if driven_km * FALSE_A_KM < 1:
         return None
     grid = np.round(np.arange(LEAST, 1.0, _STEP), 2).tolist()
-    return next((least for least in grid if false(least) <= a_km * driven_km), None)
+    return next((least for least in grid if false(least) <= FALSE_A_KM * driven_km), None)
 
 
 def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:

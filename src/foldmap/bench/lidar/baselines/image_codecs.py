@@ -151,9 +151,9 @@ def reduction_of(pixel_m: float, grid: MetricGrid) -> int:
     return factor
 
 
-def encode_mask(observed: BoolArray, resolution_m: float, cell_m: float = MASK_CELL_M) -> bytes:
+def encode_mask(observed: BoolArray, resolution_m: float) -> bytes:
     """Code which cells hold observed ground; one byte says how many pixels a cell has a side (at most 255)."""
-    factor = int(np.clip(round(cell_m / resolution_m), 1, 255))
+    factor = int(np.clip(round(MASK_CELL_M / resolution_m), 1, 255))
     return bytes([factor]) + _encode_bits(block_sum(observed.astype(np.float32), factor) > 0)
 
 
@@ -209,10 +209,10 @@ def _read_image(read: Callable[[bytes], AnyArray], body: bytes, shape: tuple[int
     return image.reshape(shape)
 
 
-def standard_codecs(resolution_m: float = 0.05, reductions: tuple[int, ...] = (1, 2, 4, 8)) -> list[Codec]:
+def standard_codecs(resolution_m: float = 0.05) -> list[Codec]:
     """All baselines of the benchmark: each family and quality at each reduction, and the one-bit maps."""
     codecs: list[Codec] = [ImageMapCodec("raw16")]
-    for reduction in reductions:
+    for reduction in (1, 2, 4, 8):
         codecs.append(ImageMapCodec("png16", 0, reduction))
         for family in ("jpeg", "webp", "jxl", "avif"):
             codecs += [ImageMapCodec(family, level, reduction) for level in (50, 20, 10, 5)]
