@@ -33,6 +33,11 @@ def use_threads(count: int) -> int:
     return before
 
 
+def share_of_threads(workers: int) -> int:
+    """How many threads each of some processes side by side uses, so that they do not fight for the processors."""
+    return max(1, thread_count() // workers)
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Let torch use one thread within: its sums may depend on how many there are."""
