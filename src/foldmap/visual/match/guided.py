@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from foldmap.coding.jit import loop, sums
+from foldmap.runtime.threads import share_out
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.match.view import Cells, View
+
+_SHARED_OUT = 2000  # places that are worth another thread
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,16 @@ def best_within(
     looked_for = np.ascontiguousarray(descriptors, dtype=np.float32), np.ascontiguousarray(wanted, dtype=np.int64)
     described = np.ascontiguousarray(view.descriptors if keypoints is None else keypoints)
     radii = np.array(radii_px, dtype=np.float64)
-    _best_within(
-        np.ascontiguousarray(xy_px, dtype=np.float64),
-        looked_for,
-        (np.ascontiguousarray(view.xy_px), described),
-        view.cells,
-        (radii * radii, float(radii.max())),
-        (keypoint, similarity),
-    )
+    given = (np.ascontiguousarray(view.xy_px), described), view.cells, (radii * radii, float(radii.max()))
+    places = np.ascontiguousarray(xy_px, dtype=np.float64)
+
+    def look(some: range) -> None:
+        _best_within((some.start, some.step), places, looked_for, *given, (keypoint, similarity))
+
+    if len(places) < _SHARED_OUT:
+        look(range(len(places)))
+    else:
+        share_out(look, len(places))
     return [Nearby(*each) for each in zip(keypoint, similarity, strict=True)]
 
 
@@ -101,6 +106,7 @@ def _cosine(one: AnyArray, other: AnyArray) -> Any:
 
 @loop
 def _best_within(
+    some: tuple[int, int],
     xy: AnyArray,
     looked_for: tuple[AnyArray, AnyArray],
     keypoints: tuple[AnyArray, AnyArray],
@@ -116,7 +122,7 @@ def _best_within(
     keypoint, similarity = found
     to_cell = 1.0 / side
     far = radius * to_cell + 1e-6  # cells that a rounding might miss are looked into, too: distances are what counts
-    for p in range(len(xy)):
+    for p in range(some[0], len(xy), some[1]):
         x, y = (xy[p, 0] - low_x) * to_cell, (xy[p, 1] - low_y) * to_cell
         if not (x + far >= 0.0 and x - far < columns and y + far >= 0.0 and y - far < rows):
             continue
