@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ import numpy as np
 from benchmarks.context import Board
 from benchmarks.journey.kitti import kitti_events, kitti_truth
 from benchmarks.journey.town import TownDrives, fold_town
+from benchmarks.processes import Ran, run_measured
 from foldmap.api.localizing_drives import localize_drive
 from foldmap.api.opened import open as open_map
 from foldmap.formats.bags.survey import BagOptions
@@ -138,7 +137,7 @@ def _fixes(truth: list[tuple[float, SE2]]) -> Iterator[Event]:
 
 
 def _measure(folder: Path, containers: list[str]) -> None:
-    opened_mb = _run("-c", f"import foldmap; foldmap.open({str(folder / 'map.fold')!r}).lidar_localizer()")[1]
+    opened_mb = _run("-c", f"import foldmap; foldmap.open({str(folder / 'map.fold')!r}).lidar_localizer()").peak_mb
     wanted: list[dict[str, Any]] = []
     for name, file in {"folder": "folder", **{name: CONTAINERS[name] for name in containers}}.items():
         bag = folder / file
@@ -148,14 +147,15 @@ def _measure(folder: Path, containers: list[str]) -> None:
         options = ("--topic", "fix=/gnss/pose") if fixes else ()
         run = folder / f"run {file}"
         run.mkdir()
-        spent_s, most_mb = _run("localize", str(folder / "map.fold"), str(bag), "-o", str(run), *options)
+        ran = _run("localize", str(folder / "map.fold"), str(bag), "-o", str(run), *options)
         rows = [json.loads(line) for line in (run / "estimates.txt.jsonl").read_text().splitlines()]
         wanted = wanted or rows
         driven_s = rows[-1]["time_s"] - rows[0]["time_s"]
         off, differ, answered = _compared(rows, wanted)
         print(
             f"{name}: {answered} of {len(rows)} answered, poses within {off:.1e} of the folder's, {differ} statuses "
-            f"differ, {spent_s / driven_s:.2f} processor seconds a second, {most_mb - opened_mb:.0f} MB over the map",
+            f"differ, {ran.cpu_s / driven_s:.2f} processor seconds a second, "
+            f"{ran.peak_mb - opened_mb:.0f} MB over the map",
             flush=True,
         )
 
@@ -172,15 +172,9 @@ def _compared(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> tuple
     return off, differ, answered
 
 
-def _run(*words: str) -> tuple[float, float]:
-    """Run the command, or Python; its processor seconds, and its memory at most, MB."""
-    command = [sys.executable, *(words if words[0] == "-c" else ("-m", "foldmap", *words))]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode not in (0, 1):
-        raise SystemExit(f"{' '.join(command)} ended with {running.returncode}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+def _run(*words: str) -> Ran:
+    """Run the command, or Python."""
+    return run_measured([sys.executable, *(words if words[0] == "-c" else ("-m", "foldmap", *words))], fine=(0, 1))
 
 
 if __name__ == "__main__":

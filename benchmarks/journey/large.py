@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.journey.large_probe import peak_mb_of
 from benchmarks.journey.town import TownDrives
 from benchmarks.lines import Line, RowSkipped, at_most, information
+from benchmarks.processes import Ran, run_measured
 from benchmarks.town import town_map
 from foldmap.atlas import FoldFile, FoldWriter, update
 from foldmap.atlas.drawn import Drawn
@@ -34,15 +33,6 @@ from foldmap.town.lidar.drive import drive
 
 RESOLUTION_M, TILE_M = 0.05, 96.0
 _OPENED = 5  # times
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command took: processor time, memory at most, whether it was killed."""
-
-    cpu_s: float
-    peak_mb: float
-    killed: bool
 
 
 @dataclass(frozen=True)
@@ -183,24 +173,4 @@ def _seal(path: Path) -> bytes:
 
 def _foldmap(*words: str | Path, kill_at_cpu_s: float | None = None) -> Ran:
     """Run the command, to its end or to so much processor time."""
-    command = [sys.executable, "-m", "foldmap", *map(str, words)]
-    peak_mb, spent_s, killed = 0.0, 0.0, False
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        while running.poll() is None:
-            peak_mb, spent_s = max(peak_mb, peak_mb_of(running.pid)), max(spent_s, _cpu_s(running.pid))
-            if kill_at_cpu_s is not None and spent_s >= kill_at_cpu_s:
-                running.kill()
-                killed = True
-            time.sleep(0.02)
-    if running.returncode and not killed:
-        raise RowSkipped(f"failed: {' '.join(command)} ended with {running.returncode}")
-    return Ran(spent_s, peak_mb, killed)
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a process so far; 0 where it has just ended."""
-    try:
-        spent = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
+    return run_measured([sys.executable, "-m", "foldmap", *words], kill_cpu_s=kill_at_cpu_s)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import foldmap
+from benchmarks.processes import own_peak_mb
 
 
 def main() -> None:
@@ -32,19 +33,10 @@ def main() -> None:
         "open_s": open_s,
         "open_cpu_s": open_cpu_s,
         "open_mb": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-        "peak_mb": peak_mb_of(os.getpid()),
+        "peak_mb": own_peak_mb(),
         "right": right,
     }
     print(json.dumps(told))
-
-
-def peak_mb_of(pid: int) -> float:
-    """Most memory that a process has had since it became what it is; what `getrusage` says begins with its parent's."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return max((float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), default=0.0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m benchmarks.lidar.fold_probe MODEL EXTENT_M RESOLUTION_M SEED THREADS
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.processes import own_peak_mb
 from benchmarks.town import town_map
 from foldmap.atlas import FoldWriter
 from foldmap.geometry import MetricGrid
@@ -53,13 +53,12 @@ def probe(model: Path, extent_m: float, resolution_m: float, seed: int, threads:
             made = fold_lidar(writer, source, LidarPlan(bundle))
         file_bytes = path.stat().st_size
         seconds = time.perf_counter() - begin_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "map_km2": extent_m**2 / 1e6,
         "observed_km2": made.observed_m2 / 1e6,
         "seconds": seconds,
         "rendering_s": source.seconds,
-        "peak_mb": peak / (1024**2 if sys.platform == "darwin" else 1024),
+        "peak_mb": own_peak_mb(),
         "payload_bytes": made.payload_bytes,
         "file_bytes": file_bytes,
         "threads": threads,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.processes import own_peak_mb
 from benchmarks.street.coding import SOURCES, read_source
 from benchmarks.street.data import street
 from benchmarks.street.search_speed import noisy_queries
@@ -85,8 +84,7 @@ class Million:
         yield information(n, "8 bits: similarity that the best row loses, on the mean", float(true.mean()))
         yield information(n, "8 bits: vectors in a file", codec.row_bytes * len(rows) / 1e6, "MB")
         yield information(n, "rows", len(rows), note=f"{rows.shape[1]} numbers a row, of {len(maps)} maps")
-        unit = 1024 if sys.platform != "darwin" else 1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+        peak = own_peak_mb() * 2**20 / 1e9
         yield at_most(n, "most memory of the whole process so far", peak, 8.0, "GB")
 
     def _stored(self, rows: AnyArray, asked: FloatArray, what: str) -> Generator[Line, None, IntArray]:

@@ -6,12 +6,12 @@ python -m benchmarks.visual.selection_probe METHOD POINTS IMAGES SHARE
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
 import numpy as np
 
+from benchmarks.processes import own_peak_mb
 from foldmap.geometry.camera import Camera
 from foldmap.visual.select import choose_points
 from foldmap.visual.source import SceneModel, Tracks
@@ -54,13 +54,12 @@ def probe(method: str, points: int, images: int, share: float) -> dict[str, floa
     began_s = time.perf_counter()
     chosen = choose_points(scene, round(share * points), method)
     seconds = time.perf_counter() - began_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "points": points,
         "observations": len(scene.tracks),
         "kept": len(chosen.kept),
         "seconds": seconds,
-        "peak_gb": peak * (1 if sys.platform == "darwin" else 1024) / 1e9,
+        "peak_gb": own_peak_mb() * 2**20 / 1e9,
     }
 
 

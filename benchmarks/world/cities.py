@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +14,9 @@ import rasterio
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, at_least, at_most, information
+from benchmarks.processes import Ran, run_measured
 from benchmarks.town import TownMap, town_map
 from foldmap.atlas import FoldFile
-from foldmap.errors import FoldmapError
 from foldmap.formats.raster.write import tiled_profile
 from foldmap.geometry import SE2
 from foldmap.lidar.folded import open_lidar
@@ -29,15 +26,6 @@ from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.town import TownWorld
 
 RASTER_PX = 3840
-
-
-@dataclass(frozen=True)
-class Folded:
-    """What a run of ``foldmap fold`` took: processor time of all its processes, memory of the largest of them."""
-
-    seconds: float
-    cpu_s: float
-    peak_mb: float
 
 
 @dataclass(frozen=True)
@@ -125,25 +113,16 @@ class Cities:
 
     def _fold(
         self, rasters: Sequence[Path], output: Path, workers: int, kill_s: float | None = None, anew: bool = True
-    ) -> Folded:
+    ) -> Ran:
         """Run it to its end, from the beginning; or, with a time, kill it then."""
         if anew:
             for left in (output, output.with_name(f".{output.name}.parts")):
                 left.unlink(missing_ok=True)
         command = [sys.executable, "-m", "foldmap", "fold", *map(str, rasters), "-o", str(output)]
         command += ["--codec", self.codec, "--workers", str(workers)]
-        began_s = time.perf_counter()
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if kill_s is not None:
-            time.sleep(kill_s)
-            run.send_signal(signal.SIGKILL)
-        _, status, used = os.wait4(run.pid, 0)
-        run.returncode = os.waitstatus_to_exitcode(status)
-        if run.returncode != (0 if kill_s is None else -signal.SIGKILL):
-            raise FoldmapError(f"foldmap fold ended with {run.returncode}", "run it by itself")
-        return Folded(time.perf_counter() - began_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        return run_measured(command, kill_s)
 
-    def _killed(self, rasters: Sequence[Path], output: Path, kill_s: float) -> Folded:
+    def _killed(self, rasters: Sequence[Path], output: Path, kill_s: float) -> Ran:
         """Killed, and taken up: what that took."""
         self._fold(rasters, output, 2, kill_s)
         return self._fold(rasters, output, 2, anew=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crew_work import deadly, squared
+from crew_work import deadly, squared, threads
 
 from foldmap.errors import ConfigError
 from foldmap.runtime.crew import DASK, Crew, LostWorkerError
+from foldmap.runtime.threads import use_threads
 
 ITEMS = list(range(7))
 
@@ -17,6 +18,15 @@ ITEMS = list(range(7))
 def test_all_items_are_done_once(workers: int) -> None:
     done = list(Crew(workers=workers).run(squared, 100, ITEMS))
     assert sorted(done) == [(item, 100 + item**2) for item in ITEMS]
+
+
+def test_workers_share_the_threads() -> None:
+    before = use_threads(5)
+    try:
+        told = dict(Crew(workers=2).run(threads, 0, ITEMS))
+    finally:
+        use_threads(before)
+    assert set(told.values()) == {(2, "2", False)}
 
 
 def test_dead_workers_are_survived(tmp_path: Path) -> None:

@@ -9,3 +9,7 @@ from numba import njit
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 loop = njit(**_OPTIONS)
 inner_loop = njit(**_OPTIONS, forceinline=True)
+# Sums in any order, so that many products are added at a time: for what need not be the same on every machine.
+sums = njit(**_OPTIONS, forceinline=True, fastmath={"reassoc", "contract"})
+# For quotients whose divisors are never zero: without a look at each of them many are made at a time.
+quotients = njit(**_OPTIONS, forceinline=True, error_model="numpy")

@@ -76,8 +76,8 @@ def follow(chance, seen, slot, bit, rates, limit):  # type: ignore[no-untyped-de
         seen[slot] = count + 1
 
 
-@loop
-def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+@inner_loop
+def code_inline(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """Code one decision and learn from it; the outcome.
 
     Args:
@@ -111,6 +111,12 @@ def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, pay
         weights[first_weight + k] += (scratch[MAX_INPUTS + k] * error + (1 << 17)) >> 18
         follow(chance, seen, scratch[k], bit, rates, limit)
     return bit
+
+
+@loop
+def code(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+    """As `code_inline`, which is for the one place where a kernel spends its time: there the loops are unrolled."""
+    return code_inline(mode, bit, inputs, first_weight, limit, speed, model, fixed, state, payload)
 
 
 @inner_loop

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from foldmap.errors import ConfigError, MissingExtraError
-from foldmap.runtime.threads import thread_count
+from foldmap.runtime.threads import share_of_threads, thread_count, use_threads
 
 LOCAL, DASK = "local", "dask"
 WHERE = (LOCAL, DASK)
@@ -108,11 +108,17 @@ def _on_cores(
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # processes are started afresh: a fork of one that has threads may stand still
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
+    fresh, threads = multiprocessing.get_context("spawn"), share_of_threads(workers)
+    return ProcessPoolExecutor(workers, fresh, initializer=_begin, initargs=(threads,))
 
 
-def _begin() -> None:
-    """Leave interrupts to the process that started this one, and end when it ends, however it does."""
+def _begin(threads: int) -> None:
+    """Leave interrupts to the process that started this one, and end when it ends, however it does.
+
+    Libraries are loaded after this: the variable tells them, too, how many threads are theirs.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    use_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

@@ -5,11 +5,13 @@ What runs in them gives the same numbers for any number of threads: work is shar
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from typing import Any
 
 from foldmap.errors import ConfigError
 
@@ -33,6 +35,11 @@ def use_threads(count: int) -> int:
     return before
 
 
+def share_of_threads(workers: int) -> int:
+    """How many threads each of some processes side by side uses, so that they do not fight for the processors."""
+    return max(1, thread_count() // workers)
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Let torch use one thread within: its sums may depend on how many there are."""
@@ -44,6 +51,28 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let matrix products of NumPy, SciPy and FAISS use one thread within.
+
+    OpenBLAS has one crew for a process. Callers side by side wait for it, and while its threads wait for small products
+    they cost as much processor time as the products do. Of several threads within, the first to leave ends it for all.
+    """
+    blas = _blas()
+    with nullcontext() if blas is None else blas.limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> Any:
+    """The libraries that are loaded by now; None without threadpoolctl: they take more time then, no other numbers."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return None
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def share_out(work: Callable[[range], None], count: int) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from foldmap.errors import ConfigError
+from foldmap.runtime.threads import share_of_threads
 from foldmap.service.maps import MapHolder
 from foldmap.service.metrics import SHARED
 from foldmap.service.settings import ServiceSettings
@@ -43,6 +44,8 @@ def serve(settings: ServiceSettings, host: str, port: int, started: Callable[[st
         with tempfile.TemporaryDirectory(prefix="foldmap-metrics-") as shared:
             if settings.workers > 1:
                 os.environ[SHARED] = shared
+                # workers read it when they begin: else each would use all processors, and they would fight for them
+                os.environ["OMP_NUM_THREADS"] = str(share_of_threads(settings.workers))
             started(_url(listening, host))
             _run(_config(settings), listening)
     finally:

@@ -12,7 +12,7 @@ import numpy as np
 from foldmap.atlas import FoldFile
 from foldmap.atlas.parameters import number_of, value_of, whole_of
 from foldmap.errors import LayerError, MapFormatError
-from foldmap.runtime.threads import share_out
+from foldmap.runtime.threads import one_blas_thread, share_out
 from foldmap.types import AnyArray, BoolArray, IntArray
 from foldmap.visual.codes.codecs import read_codec
 from foldmap.visual.codes.poses_codec import MapImages, decode_images
@@ -158,7 +158,8 @@ class FoldedVisual:
             for row in rows:
                 decoded[row] = self._decoded(packed[row])
 
-        share_out(decode, len(missing))
+        with one_blas_thread():
+            share_out(decode, len(missing))
         with self._lock:
             self._tiles.update(
                 (number, tile) for number, tile in zip(missing, decoded, strict=True) if tile is not None

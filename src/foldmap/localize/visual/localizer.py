@@ -19,6 +19,7 @@ from foldmap.localize.visual.intrinsics import Settled, guessed_focal, settle
 from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, PoseSearch, better, residuals_of
 from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support, support_of
+from foldmap.runtime.threads import one_blas_thread
 from foldmap.visual.decoded import MapPoints, VisualMap
 from foldmap.visual.match.lens import seen_with
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
@@ -75,7 +76,8 @@ class VisualLocalizer:
         started_s = time.perf_counter()
         queries = [observation] if isinstance(observation, Query) else list(observation)
         self._check(queries)
-        estimate = self._estimate(queries)
+        with one_blas_thread():
+            estimate = self._estimate(queries)
         centre = estimate.centre_world
         if prior is not None and centre is not None:
             away_m = math.hypot(centre[0] - prior.x_m, centre[1] - prior.y_m)

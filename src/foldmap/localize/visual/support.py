@@ -139,13 +139,13 @@ class _InView:
 
     def moved(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same at moved places."""
-        return _joined([self._found(xy_px, self.rows, radii_px) for xy_px in self._moved])
+        return self._found(np.concatenate(self._moved), np.tile(self.rows, len(SHIFTS)), radii_px)
 
     def swapped(self, radii_px: Sequence[float]) -> list[FloatArray]:
         """The same with the descriptors of other points."""
         turns = [max(1, round(shift[0] % 1.0 * len(self.rows))) for shift in SHIFTS]
-        others = [np.concatenate([self.rows[-turn:], self.rows[:-turn]]) for turn in turns]
-        return _joined([self._found(self.xy_px, rows, radii_px) for rows in others])
+        others = np.concatenate([np.roll(self.rows, turn) for turn in turns])
+        return self._found(np.tile(self.xy_px, (len(SHIFTS), 1)), others, radii_px)
 
     def in_place(self) -> list[DoubleArray]:
         """Where `own` looks."""

@@ -11,7 +11,7 @@ cannot follow. Integers only, so that every machine predicts the same.
 
 import numpy as np
 
-from foldmap.coding.jit import inner_loop, loop
+from foldmap.coding.jit import inner_loop, loop, quotients
 from foldmap.coding.mixing import code_even, follow, probability_of
 from foldmap.coding.rangecoder import DECODE, code_bit, finish, ran_out, start
 
@@ -23,6 +23,8 @@ LEAN_ONE = 8  # predictions are in 1 / 8 of a quantization step, at most `MAX_LE
 MAX_LEAN = 127
 LEANS = 10
 ACTIVITIES = 12
+_LEAN_CLASS = np.searchsorted([1, 2, 3, 4, 6, 8, 12, 16, 28], np.arange(MAX_LEAN + 1), side="right")
+"""0..9 for how far a prediction is from zero."""
 _MAX_VALUE = 2047
 MAX_SQUARE = 4095
 
@@ -53,18 +55,13 @@ def _decide(mode, bit, slot, lean, turned, activity, rate, model, fixed, state, 
     return bit
 
 
-@inner_loop
-def _lean_class(size):  # type: ignore[no-untyped-def]
-    """0..9 for how far a prediction is from zero, in 1 / 8 step: 0, 1, 2, 3, then from 4, 6, 8, 12, 16 and 28 on."""
-    if size < 4:
-        return size
-    return np.int64(4) + (size >= 6) + (size >= 8) + (size >= 12) + (size >= 16) + (size >= 28)
-
-
-@inner_loop
+@quotients
 def _activity(got, expected):  # type: ignore[no-untyped-def]
-    """0..11: how large the row has been over what was expected of it, in quarters."""
-    return min((4 * got + 2 * 256) // (expected + 256), np.int64(ACTIVITIES - 1))
+    """0..11: how large the row has been over what was expected of it, in quarters.
+
+    Of whole numbers below 2^52, whose quotient in floating point is never rounded up to the next one.
+    """
+    return min(np.int64(np.float64(4 * got + 2 * 256) / np.float64(expected + 256)), np.int64(ACTIVITIES - 1))
 
 
 @inner_loop
@@ -125,7 +122,7 @@ def walk(mode, symbols, leans, basis, bend, sums, values, rate, model, fixed, st
             lean = (np.int64(sums[j]) * basis[4, j]) >> 24
             lean = max(np.int64(-MAX_LEAN), min(np.int64(MAX_LEAN), lean))
             leans[n, j] = lean
-            away = _lean_class(abs(lean))
+            away = _LEAN_CLASS[abs(lean)]
             active = _activity(got, expected)
             own = j * (unary + 1)
             cell = basis[0, j] * LEANS + away

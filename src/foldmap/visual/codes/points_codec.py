@@ -157,10 +157,10 @@ def _walk(
     payload: ByteArray,
 ) -> tuple[int, int]:
     reach = _REACH_SMALL if boxes.shape[1] <= _SMALL else _REACH_LARGE
-    look, near = np.zeros(8, np.int64), np.zeros((2, 2 * reach), np.int64)
+    near, apart, look = (np.zeros(n, np.int64) for n in ((2, kernel.NEIGHBOURS), kernel.NEIGHBOURS, 8))
     model = mixing.fresh(kernel.SLOTS, kernel.SETS, kernel.INPUTS)
     bits = np.array(grid.bits, np.int64)
-    scratch = (boxes, np.zeros_like(boxes), near, look, bits)
+    scratch = (boxes, np.zeros_like(boxes), near, apart, look, bits)
     stream = (np.zeros(4, np.uint64), payload)
     axes = grid.axes()[:depth]
     total, size = kernel.walk(mode, points, ends, axes, first_stop, reach, *scratch, model, mixing.tables(), *stream)

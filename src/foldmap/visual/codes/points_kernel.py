@@ -9,8 +9,8 @@ level on each box also says whether it is small enough for all its points.
 
 import numpy as np
 
-from foldmap.coding.jit import inner_loop, loop
-from foldmap.coding.mixing import code, code_even
+from foldmap.coding.jit import inner_loop, loop, quotients
+from foldmap.coding.mixing import code, code_even, code_inline
 from foldmap.coding.rangecoder import DECODE, ENCODE, finish, ran_out, start
 
 SPLIT_INPUTS, STOP_INPUTS, COUNT_INPUTS = 4, 3, 2
@@ -18,6 +18,7 @@ _LEVELS = 96
 _BINS, _SPREAD_BINS = 7, 6
 _SIGNED_BINS = 2 * _BINS - 1
 _FINE_BINS = 32
+_OCTAVES = np.array([value.bit_length() for value in range((1 << (_BINS - 2)) + 1)])
 # Where the contexts of each input begin.
 _SPLIT_MEAN = 0
 _SPLIT_NEAREST = _SPLIT_MEAN + _BINS * _SPREAD_BINS
@@ -42,80 +43,101 @@ _LIMIT, _SPEED = 250, 24
 COUNT, FIRST, DONE = 3, 4, 5
 ROWS = 6
 
+NEIGHBOURS = 16  # of a box at most, on both sides together
+_FAR = 1 << 50  # farther than any box: the weight of such a neighbour is zero
+
 # What is told of a box's neighbours.
 MEAN, SPREAD, NEAREST, ACROSS, FINE, MIRROR = 0, 1, 2, 3, 4, 5
 
 
 @inner_loop
-def _bin(value, unit):  # type: ignore[no-untyped-def]
-    """-6..6 for how many ``unit`` a value is off centre, finer near zero."""
-    k = 0
-    while k < _BINS - 1 and 8 * abs(value) >= (unit << k):
-        k += 1
+def _bin(value, bits):  # type: ignore[no-untyped-def]
+    """-6..6 for how many 2^bits a value is off centre, finer near zero: an octave each, the first up to an eighth."""
+    k = _OCTAVES[min((8 * abs(value)) >> bits, np.int64(1 << (_BINS - 2)))]
     return k if value >= 0 else -k
 
 
+@inner_loop
+def _scale(value, bits):  # type: ignore[no-untyped-def]
+    """0..5 for how many 2^bits a length is: an octave each, the first up to a half."""
+    return _OCTAVES[min((2 * value) >> bits, np.int64(1 << (_SPREAD_BINS - 2)))]
+
+
+@quotients
+def _weigh(best, apart, near):  # type: ignore[no-untyped-def]
+    """Weights of all neighbours into ``near[0]``; their sum, and that of their places along the axis.
+
+    A quotient of whole numbers below 2^52 in floating point is never rounded up to the next one.
+    """
+    sum_w, sum_wd = np.int64(0), np.int64(0)
+    scaled = np.float64(best << 10)
+    weights, along = near[0], near[1]
+    for k in range(NEIGHBOURS):
+        closeness = np.int64(scaled / np.float64(apart[k]))
+        weight = closeness * closeness
+        weights[k] = weight
+        sum_w += weight
+        sum_wd += weight * along[k]
+    return sum_w, sum_wd
+
+
+@inner_loop
+def _note(table, first, count, found, box, sides, near, apart):  # type: ignore[no-untyped-def]
+    """Note where so many neighbours lie from a box, along the axis and across it, from slot ``found`` on."""
+    axis, side_b, side_c, floor = sides
+    along = table[axis, first : first + count]
+    b, c = table[side_b, first : first + count], table[side_c, first : first + count]
+    ahead, across, distance = near[1, found : found + count], near[0, found : found + count], apart[found:]
+    for k in range(count):
+        ahead[k] = along[k] - box[0]
+        across[k] = max(abs(b[k] - box[1]), abs(c[k] - box[2]))
+        distance[k] = across[k] + (abs(ahead[k]) >> 1) + floor
+
+
 @loop
-def _look(boxes, after, i, written, total, axis, bits, reach, near, look):  # type: ignore[no-untyped-def]
+def _look(boxes, after, i, written, total, axis, bits, reach, near, apart, look):  # type: ignore[no-untyped-def]
     """What the neighbours say of box ``i``: fills ``look`` with the contexts of a split.
 
     Boxes before ``i`` are known one level further (``after``, the last ``written`` of them), those behind at this one.
     """
-    size = np.int64(1) << bits[axis]
     side_b, side_c = (axis + 1) % 3, (axis + 2) % 3
     floor = (np.int64(1) << bits[side_b]) + (np.int64(1) << bits[side_c])
-    best, best_along, best_across = np.int64(-1), np.int64(0), np.int64(0)
-    found = 0
-    for turn in range(2):
-        table = after if turn == 0 else boxes
-        for k in range(1, reach + 1):
-            j = written - k if turn == 0 else i + k
-            if j < 0 or (turn == 1 and j >= total):
-                break
-            along = table[axis, j] - boxes[axis, i]
-            across = max(abs(table[side_b, j] - boxes[side_b, i]), abs(table[side_c, j] - boxes[side_c, i]))
-            distance = across + (abs(along) >> 1) + floor
-            near[0, found] = distance
-            near[1, found] = along
-            found += 1
-            if best < 0 or distance < best:
-                best, best_along, best_across = distance, along, across
     look[MEAN] = look[FINE] = look[MIRROR] = 0
     look[SPREAD] = look[ACROSS] = _SPREAD_BINS - 1
     look[NEAREST] = _BINS - 1
-    if found == 0:
+    before, behind = min(reach, written), min(reach, total - 1 - i)
+    if before + behind <= 0:
         return
-    sum_w, sum_wd = np.int64(0), np.int64(0)
-    for k in range(found):
-        closeness = (best << 10) // near[0, k]
-        weight = closeness * closeness
-        near[0, k] = weight
-        sum_w += weight
-        sum_wd += weight * near[1, k]
+    box, sides = (boxes[axis, i], boxes[side_b, i], boxes[side_c, i]), (axis, side_b, side_c, floor)
+    _note(after, written - before, before, 0, box, sides, near, apart)
+    _note(boxes, i + 1, behind, before, box, sides, near, apart)
+    for k in range(before + behind, NEIGHBOURS):
+        near[1, k], apart[k] = 0, _FAR
+    # of equals those before come first, the latest of them, and then those behind
+    first = np.int64(_FAR) << 6
+    for k in range(NEIGHBOURS):
+        first = min(first, (apart[k] << 6) + (before - 1 - k if k < before else k))
+    best, nearest = first >> 6, first & 63
+    if nearest < before:
+        nearest = before - 1 - nearest
+    best_along, best_across = near[1, nearest], near[0, nearest]
+    sum_w, sum_wd = _weigh(best, apart, near)
     mean = sum_wd // sum_w
     spread = np.int64(0)
-    for k in range(found):
-        spread += near[0, k] * abs(near[1, k] - mean)
+    weights, along = near[0], near[1]
+    for k in range(NEIGHBOURS):
+        spread += weights[k] * abs(along[k] - mean)
     spread = spread // sum_w
     # A box and its mirror image are one context: half as many to learn.
     if mean < 0:
         mean = -mean
         best_along = -best_along
         look[MIRROR] = 1
-    look[MEAN] = _bin(mean, size)
-    look[SPREAD] = _scale(spread, size)
-    look[NEAREST] = _BINS - 1 + _bin(best_along, size)
-    look[ACROSS] = _scale(best_across, size)
-    look[FINE] = min(_FINE_BINS - 1, (mean * 16) // size)
-
-
-@inner_loop
-def _scale(value, unit):  # type: ignore[no-untyped-def]
-    """0..5 for how many ``unit`` a length is, an octave each."""
-    k = 0
-    while k < _SPREAD_BINS - 1 and 2 * value >= (unit << k):
-        k += 1
-    return k
+    look[MEAN] = _bin(mean, bits[axis])
+    look[SPREAD] = _scale(spread, bits[axis])
+    look[NEAREST] = _BINS - 1 + _bin(best_along, bits[axis])
+    look[ACROSS] = _scale(best_across, bits[axis])
+    look[FINE] = min(np.int64(_FINE_BINS - 1), (mean << 4) >> bits[axis])
 
 
 @loop
@@ -128,7 +150,7 @@ def _split_one(mode, lower, look, model, fixed, state, payload):  # type: ignore
     scratch[3] = _SPLIT_FINE + look[FINE] * _SPREAD_BINS + look[SPREAD]
     weights = _W_SPLIT + look[SPREAD] * INPUTS
     bit = lower ^ look[MIRROR]
-    return look[MIRROR] ^ code(mode, bit, SPLIT_INPUTS, weights, _LIMIT, _SPEED, model, fixed, state, payload)
+    return look[MIRROR] ^ code_inline(mode, bit, SPLIT_INPUTS, weights, _LIMIT, _SPEED, model, fixed, state, payload)
 
 
 @loop
@@ -181,7 +203,7 @@ def _stop(mode, bit, level, boxes, after, i, written, total, model, fixed, state
     scratch[0] = _STOP_LEVEL + level * 2 + many
     scratch[1] = _STOP_AROUND + around * 2 + many
     scratch[2] = _STOP_BOTH + around * 64 + ahead
-    return code(mode, bit, STOP_INPUTS, _W_STOP * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+    return code_inline(mode, bit, STOP_INPUTS, _W_STOP * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
 
 
 @inner_loop
@@ -197,7 +219,7 @@ def _put(after, written, boxes, i, axis, shift, count, first, done):  # type: ig
 @loop
 def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, model, fixed, state, payload):  # type: ignore[no-untyped-def]
     """One level: ``after`` becomes the boxes of the next one; returns how many, or -1 for a damaged payload."""
-    boxes, after, near, look, bits = scratch
+    boxes, after, near, apart, look, bits = scratch
     half = np.int64(1) << (bits[axis] - 1)
     written = np.int64(0)
     for i in range(total):
@@ -220,7 +242,7 @@ def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, m
         if mode == ENCODE:
             for p in range(first, first + count):
                 lower += 1 - ((points[axis, p] >> (bits[axis] - 1)) & 1)
-        _look(boxes, after, i, written, total, axis, bits, reach, near, look)
+        _look(boxes, after, i, written, total, axis, bits, reach, near, apart, look)
         if count == 1:
             lower = _split_one(mode, lower, look, model, fixed, state, payload)
         else:
@@ -239,7 +261,9 @@ def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, m
 
 
 @loop
-def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, bits, model, fixed, state, payload):  # type: ignore[no-untyped-def]
+def walk(
+    mode, points, ends, axes, first_stop, reach, boxes, after, near, apart, look, bits, model, fixed, state, payload
+):  # type: ignore[no-untyped-def]
     """Encode or decode.
 
     Returns ``(boxes, bytes)``: how many boxes there are, -1 for a payload that no encoder writes; and the payload's
@@ -251,16 +275,17 @@ def walk(mode, points, ends, axes, first_stop, reach, boxes, after, near, look, 
         ends: int64 (P,), level at which each point's box is small enough; unused when decoding.
         axes: int64 (L,), the axis of each level; after the last all boxes end.
         first_stop: first level at which boxes may end early.
-        reach: neighbours looked at on each side.
+        reach: neighbours looked at on each side, at most half of `NEIGHBOURS`.
         boxes: int64 (ROWS, P); ``boxes[:, 0]`` is the whole, and the result stands there again.
-        after, near, look: scratch, as ``boxes``, int64 (2, 2 * reach) and (8,).
+        after: scratch, as ``boxes``.
+        near, apart, look: scratch, int64 (2, `NEIGHBOURS`), (`NEIGHBOURS`,) and (8,).
         bits: int64 (3,), log2 of the whole's sides; changed.
         model, fixed: see `mixing.fresh` and `mixing.tables`.
         state, payload: the range coder's.
     """
     if not start(state, payload, mode == DECODE):
         return -1, 0
-    scratch = (boxes, after, near, look, bits)
+    scratch = (boxes, after, near, apart, look, bits)
     total = np.int64(1)
     for level in range(axes.size):
         axis = axes[level]

@@ -7,8 +7,8 @@ seeing what it saw), how often the image sees anything, and whether this point i
 
 import numpy as np
 
-from foldmap.coding.jit import inner_loop, loop
-from foldmap.coding.mixing import code
+from foldmap.coding.jit import loop
+from foldmap.coding.mixing import code_inline
 from foldmap.coding.rangecoder import DECODE, finish, ran_out, start
 
 NEIGHBOURS = 12
@@ -24,15 +24,16 @@ SETS = _BINS
 _LIMIT, _SPEED = 250, 4  # measured: slow learning of the weights is worth a tenth of the bytes
 
 
-@inner_loop
-def _log_bin(value):  # type: ignore[no-untyped-def]
+def _log_bin(value: int) -> int:
     """0, 1, 2, 3, then two bins an octave."""
-    if value < 4:
-        return value
-    k = 2
-    while (value >> k) > 1:
-        k += 1
-    return 2 * k + ((value >> (k - 1)) & 1)
+    k = value.bit_length() - 1
+    return value if value < 4 else 2 * k + ((value >> (k - 1)) & 1)
+
+
+_LOG_BINS = np.array([_log_bin(value) for value in range(256)])
+_ZEROS = np.array([7, *((value & -value).bit_length() - 1 for value in range(1, 128))])
+"""How many of the last seven bits are zero, from the last on."""
+_MANY = 16  # of the bins of counts, the last one, 8, begins here
 
 
 @loop
@@ -105,7 +106,7 @@ def walk(mode, points, window, seen, popular, support, squared, found, distance,
     for p in range(points.shape[1]):
         total = _nearest(points, p, window, squared, found, distance)
         _support(seen, found, distance, total, support)
-        before = np.int64(0)  # the last eight bits of this row
+        before = np.int64(0)  # the bits of this row so far, the last one lowest
         ones = np.int64(0)
         expected = np.int64(0)
         for i in range(images):
@@ -119,21 +120,20 @@ def walk(mode, points, window, seen, popular, support, squared, found, distance,
             for k in range(min(total, 3)):
                 nearest = nearest * 2 + seen[found[k], i]
             rose = np.int64(seen[found[0], i - 1]) if total and i else np.int64(0)
-            share = _log_bin((popular[i] * 255) // p) if p else np.int64(0)
+            # the quotient of whole numbers as `_support` has it, 0..255
+            share = _LOG_BINS[np.int64(np.float64(popular[i] * 255) / np.float64(max(p, 1)))]
             last = before & 3
-            own = min(np.int64(8), _log_bin(ones))
-            pace = min(np.int64(8), _log_bin(expected >> 8))
-            recent = before & 255
-            run = 0
-            while run < 7 and (recent >> run) & 1 == 0:
-                run += 1
+            own = _LOG_BINS[min(ones, np.int64(_MANY))]
+            pace = _LOG_BINS[min(expected >> 8, np.int64(_MANY))]
+            run = _ZEROS[before & 127]
             scratch[0] = _RUN + ((before & 15) * 8 + run) * 4 + min(here, np.int64(3))
             scratch[1] = _SAME + (nearest * 8 + (before & 7)) * 16 + rose * 8 + min(here >> 1, np.int64(7))
             scratch[2] = _AROUND + (here * _BINS + beside) * 4 + last
             scratch[3] = _POPULAR + (share * 8 + min(here, np.int64(7))) * 4 + last
             scratch[4] = _PACE + (own * 9 + pace) * _BINS + here
             scratch[5] = FIXED_SLOTS + i * 4 + last
-            bit = code(mode, np.int64(seen[p, i]), INPUTS, here * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+            bit = np.int64(seen[p, i])
+            bit = code_inline(mode, bit, INPUTS, here * INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
             seen[p, i] = bit
             before = (before << 1) | bit
             ones += bit

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from foldmap.coding.jit import loop, sums
+from foldmap.runtime.threads import share_out
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
 from foldmap.visual.match.view import Cells, View
+
+_SHARED_OUT = 2000  # places that are worth another thread
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,29 @@ def best_within(
 ) -> list[Nearby]:
     """As `best_nearby` for each of several radii, in one pass."""
     wanted = np.arange(len(xy_px)) if rows is None else rows
-    keypoint, similarity = _best_within(
-        np.ascontiguousarray(xy_px, dtype=np.float64),
-        np.ascontiguousarray(descriptors, dtype=np.float32),
-        np.ascontiguousarray(wanted, dtype=np.int64),
-        (view.xy_px, view.descriptors if keypoints is None else keypoints),
-        view.cells,
-        np.array(radii_px, dtype=np.float64),
-    )
+    keypoint = np.full((len(radii_px), len(xy_px)), -1, np.int64)
+    similarity = np.full((len(radii_px), len(xy_px)), -1.0, np.float32)
+    looked_for = np.ascontiguousarray(descriptors, dtype=np.float32), np.ascontiguousarray(wanted, dtype=np.int64)
+    described = np.ascontiguousarray(view.descriptors if keypoints is None else keypoints)
+    radii = np.array(radii_px, dtype=np.float64)
+    given = (np.ascontiguousarray(view.xy_px), described), view.cells, (radii * radii, float(radii.max()))
+    places = np.ascontiguousarray(xy_px, dtype=np.float64)
+
+    def look(some: range) -> None:
+        _best_within((some.start, some.step), places, looked_for, *given, (keypoint, similarity))
+
+    if len(places) < _SHARED_OUT:
+        look(range(len(places)))
+    else:
+        share_out(look, len(places))
     return [Nearby(*each) for each in zip(keypoint, similarity, strict=True)]
 
 
 def one_point_a_keypoint(nearby: Nearby) -> IntArray:
     """Rows that keep their keypoint when several want the same: the most similar of each; ascending int64."""
-    found = np.flatnonzero(nearby.keypoint >= 0)
-    best_first = found[np.argsort(-nearby.similarity[found], kind="stable")]
-    _, firsts = np.unique(nearby.keypoint[best_first], return_index=True)
-    return np.asarray(np.sort(best_first[firsts]))
+    best = np.full(int(nearby.keypoint.max(initial=-1)) + 1, -1, np.int64)
+    _most_similar(nearby.keypoint, nearby.similarity, best)
+    return np.asarray(np.sort(best[best >= 0]))
 
 
 def thinned(rows: IntArray, most: int) -> IntArray:
@@ -77,8 +86,17 @@ def thinned(rows: IntArray, most: int) -> IntArray:
     return rows[(np.arange(most) * len(rows)) // most]
 
 
+@loop
+def _most_similar(keypoint: AnyArray, similarity: AnyArray, best: AnyArray) -> None:
+    """Of the rows that want a keypoint the most similar one, of equals the first, into ``best[keypoint]``."""
+    for row in range(len(keypoint)):
+        k = keypoint[row]
+        if k >= 0 and (best[k] < 0 or similarity[row] > similarity[best[k]]):
+            best[k] = row
+
+
 # sums in any order: the products of a descriptor are then added eight or sixteen at a time
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@sums
 def _cosine(one: AnyArray, other: AnyArray) -> Any:
     total = np.float32(0.0)
     for d in range(one.shape[0]):
@@ -86,36 +104,39 @@ def _cosine(one: AnyArray, other: AnyArray) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@loop
 def _best_within(
+    some: tuple[int, int],
     xy: AnyArray,
-    descriptors: AnyArray,
-    wanted: AnyArray,
+    looked_for: tuple[AnyArray, AnyArray],
     keypoints: tuple[AnyArray, AnyArray],
     cells: Cells,
-    radii: AnyArray,
-) -> tuple[AnyArray, AnyArray]:
+    reach: tuple[AnyArray, float],
+    found: tuple[AnyArray, AnyArray],
+) -> None:
+    descriptors, wanted = looked_for
     keypoint_xy, keypoint_descriptor = keypoints
     (low_x, low_y), side, columns, rows, first, items = cells
-    keypoint = np.full((len(radii), len(xy)), -1, np.int64)
-    similarity = np.full((len(radii), len(xy)), np.float32(-1.0), np.float32)
-    radius = radii.max()
-    for p in range(len(xy)):
-        left = max(0, int((xy[p, 0] - radius - low_x) // side))
-        right = min(columns - 1, int((xy[p, 0] + radius - low_x) // side))
-        top = max(0, int((xy[p, 1] - radius - low_y) // side))
-        bottom = min(rows - 1, int((xy[p, 1] + radius - low_y) // side))
-        if left > right:
+    squares, radius = reach
+    widest = radius * radius
+    keypoint, similarity = found
+    to_cell = 1.0 / side
+    far = radius * to_cell + 1e-6  # cells that a rounding might miss are looked into, too: distances are what counts
+    for p in range(some[0], len(xy), some[1]):
+        x, y = (xy[p, 0] - low_x) * to_cell, (xy[p, 1] - low_y) * to_cell
+        if not (x + far >= 0.0 and x - far < columns and y + far >= 0.0 and y - far < rows):
             continue
+        left, right = max(0, int(x - far)), min(columns - 1, int(x + far))
+        top, bottom = max(0, int(y - far)), min(rows - 1, int(y + far))
+        sought = descriptors[wanted[p]]
         for row in range(top, bottom + 1):
             for at in range(first[row * columns + left], first[row * columns + right + 1]):
                 k = items[at]
                 dx, dy = keypoint_xy[k, 0] - xy[p, 0], keypoint_xy[k, 1] - xy[p, 1]
                 apart = dx * dx + dy * dy
-                if apart > radius * radius:
+                if apart > widest:
                     continue
-                cosine = _cosine(descriptors[wanted[p]], keypoint_descriptor[k])
-                for r in range(len(radii)):
-                    if apart <= radii[r] * radii[r] and cosine > similarity[r, p]:
+                cosine = _cosine(sought, keypoint_descriptor[k])
+                for r in range(len(squares)):
+                    if apart <= squares[r] and cosine > similarity[r, p]:
                         similarity[r, p], keypoint[r, p] = cosine, k
-    return keypoint, similarity

@@ -10,11 +10,13 @@ import faiss
 import numpy as np
 from numba import njit
 
+from foldmap.runtime.threads import share_out, thread_count
 from foldmap.types import AnyArray, BoolArray, FloatArray, IntArray
 
 _EXACT_POINTS = 30_000  # up to so many the search is exact; beyond, an inverted file is searched in part
 _TRAINED_ON = 20_000
 _AT_ONCE = 512  # points whose products with all keypoints stay in the cache
+_SHARED_OUT = 500  # keypoints that are worth another thread
 _LOCK = threading.Lock()
 
 
@@ -95,8 +97,16 @@ def nearest_two(query: FloatArray, descriptors: FloatArray) -> tuple[FloatArray,
     """
     similarity = np.full((len(query), 2), -np.inf, np.float32)
     nearest = np.full((len(query), 2), -1, np.int64)
-    for start in range(0, len(descriptors), _AT_ONCE):
-        _keep_two(query @ descriptors[start : start + _AT_ONCE].T, start, similarity, nearest)
+    threads = thread_count() if len(query) >= _SHARED_OUT else 1
+
+    def search(parts: range) -> None:
+        for part in parts:
+            rows = slice(part * len(query) // threads, (part + 1) * len(query) // threads)
+            for start in range(0, len(descriptors), _AT_ONCE):
+                products = query[rows] @ descriptors[start : start + _AT_ONCE].T
+                _keep_two(products, start, similarity[rows], nearest[rows])
+
+    share_out(search, threads)
     return similarity, nearest
 
 

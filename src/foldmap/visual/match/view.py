@@ -136,7 +136,7 @@ def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
     return np.asarray(camera.unproject(xy_px) * camera.focal_px + camera.centre_px)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _in_view(
     pose: AnyArray, points: AnyArray, viewing: AnyArray, pinhole: tuple[tuple[float, float], ...]
 ) -> tuple[AnyArray, AnyArray]:

@@ -28,6 +28,7 @@ MAX_BYTES = 4 << 20
 FITTED_ON = 65_536
 _AN_IMAGE = 200  # descriptors of one image that a vocabulary is learned from
 _GRID = 65_536.0
+_AT_ONCE = 512  # descriptors whose likeness to all words stays in the cache
 _FORMAT = np.array([1], np.uint8)
 _CURE = "fold the map again"
 
@@ -117,7 +118,12 @@ class Vlad:
             raise MapInputError("an image without keypoints cannot be retrieved", "use an image that shows something")
         reduced = _reduce(_on_grid(rows), self.mean, self.axes, self.axis_scale)
         centres = self.words.astype(np.float64) * self.word_scale
-        word = np.argmax(reduced @ centres.T - 0.5 * np.square(centres).sum(axis=1), axis=1)
+        word = np.empty(len(reduced), np.int64)
+        half = 0.5 * np.square(centres).sum(axis=1)
+        for first in range(0, len(reduced), _AT_ONCE):
+            similar = reduced[first : first + _AT_ONCE] @ centres.T
+            similar -= half
+            np.argmax(similar, axis=1, out=word[first : first + _AT_ONCE])
         off = reduced - centres[word]
         total = np.stack([np.bincount(word, off[:, axis], len(centres)) for axis in range(self.left)], axis=1)
         rooted = unit_descriptors(np.sign(total) * np.sqrt(np.abs(total)))
