@@ -87,9 +87,10 @@ def match_each(
 
 
 def halved(image_CHW: FloatArray) -> FloatArray:
-    """Means of two by two pixels."""
-    rows, columns = image_CHW.shape[1:]
-    halved: FloatArray = image_CHW.reshape(-1, rows // 2, 2, columns // 2, 2).mean((2, 4))
+    """Means of two by two pixels; all sides are even."""
+    # Sums of slices: a mean over two short axes takes seven times as long, a sixth of a whole localizer step.
+    pairs = image_CHW[:, ::2] + image_CHW[:, 1::2]
+    halved: FloatArray = (pairs[:, :, ::2] + pairs[:, :, 1::2]) * np.float32(0.25)
     return halved
 
 
