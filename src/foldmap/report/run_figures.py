@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from foldmap.errors import InputError
 from foldmap.report.style import ACCENT, INK, QUIET, SERIES, legend_above, plot, to_png, to_svg
@@ -67,29 +68,63 @@ def run_map(run: RunSeries) -> bytes:
     (west, south), (east, north) = _frame(np.concatenate([run.positions, run.true]))
     height = float(np.clip(8.0 * (north - south) / (east - west), 1.6, 8.0))
     with plot(8.6, height + 0.9) as (figure, axes):
-        ground = run.ground[:: max(1, -(-len(run.ground) // _WIDE))]
-        axes.scatter(
-            *ground.T, s=3.0 if len(ground) < 5000 else 0.8, color="#aab4bf", linewidths=0, rasterized=True, zorder=1
-        )
-        if np.isfinite(run.true).any():
-            axes.plot(
-                *run.true.T, color=QUIET, linewidth=5, alpha=0.35, solid_capstyle="round", label="truth", zorder=2
-            )
-        for status, colour in STATUS_COLOURS.items():
-            rows = run.of(status)
-            if not rows.any():
-                continue
-            label = f"{status} ({int(rows.sum())})"
-            placed = rows & np.isfinite(run.positions[:, 0])
-            where = run.positions[placed] if placed.any() else run.true[rows]
-            axes.scatter(*where.T, s=13, color=colour, marker="o" if placed.any() else "x", label=label, zorder=4)
-        axes.set(xlim=(west, east), ylim=(south, north))
-        unit = f" [{run.unit}]" if run.unit else ""
-        axes.set(xlabel=run.axes[0] + unit, ylabel=run.axes[1] + unit)
-        axes.set_aspect("equal")
-        axes.grid(visible=False)
+        _draw_ground(axes, run)
+        _draw_answers(axes, run)
         legend_above(figure, axes)
         return to_png(figure)
+
+
+def runs_side_by_side(
+    before: RunSeries, noticed: tuple[DoubleArray, BoolArray], after: RunSeries, names: tuple[str, str, str]
+) -> bytes:
+    """Two runs on one ground, and between them where the first one noticed that the ground is another, as PNG.
+
+    ``noticed`` is a share at each observation of the first run, float64 (N,), NaN where there is none, and whether it
+    says that the ground has changed, bool (N,).
+    """
+    shares, changed = noticed
+    with plot(8.6, 5.6, ncols=3, sharex=True, sharey=True) as (figure, panels):
+        for axes, run, name in zip(panels, (before, before, after), names, strict=True):
+            _draw_ground(axes, run)
+            axes.set_title(name)
+            axes.set(ylabel="" if axes is not panels[0] else axes.get_ylabel())
+        for axes, run in ((panels[0], before), (panels[2], after)):
+            _draw_answers(axes, run)
+            axes.legend(loc="lower left", fontsize=7)
+        for rows, colour, label in ((~changed, SERIES[1], "as mapped"), (changed, ACCENT, "changed")):
+            shown = rows & np.isfinite(shares)
+            panels[1].scatter(*before.true[shown].T, s=60 * (1 - shares[shown]), color=colour, label=label, zorder=4)
+        panels[1].legend(loc="lower left", fontsize=7)
+        return to_png(figure)
+
+
+def _draw_ground(axes: Axes, run: RunSeries) -> None:
+    """The map's ground and the true path, about what was driven."""
+    (west, south), (east, north) = _frame(np.concatenate([run.positions, run.true]))
+    ground = run.ground[:: max(1, -(-len(run.ground) // _WIDE))]
+    size = 3.0 if len(ground) < 5000 else 0.8
+    axes.scatter(ground[:, 0], ground[:, 1], s=size, color="#aab4bf", linewidths=0, rasterized=True, zorder=1)
+    if np.isfinite(run.true).any():
+        axes.plot(*run.true.T, color=QUIET, linewidth=5, alpha=0.35, solid_capstyle="round", label="truth", zorder=2)
+    axes.set(xlim=(west, east), ylim=(south, north))
+    unit = f" [{run.unit}]" if run.unit else ""
+    axes.set(xlabel=run.axes[0] + unit, ylabel=run.axes[1] + unit)
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+
+
+def _draw_answers(axes: Axes, run: RunSeries) -> None:
+    """Each answer in the colour of its status."""
+    for status, colour in STATUS_COLOURS.items():
+        rows = run.of(status)
+        if not rows.any():
+            continue
+        label = f"{status} ({int(rows.sum())})"
+        placed = rows & np.isfinite(run.positions[:, 0])
+        where = run.positions[placed] if placed.any() else run.true[rows]
+        axes.scatter(
+            where[:, 0], where[:, 1], s=13, color=colour, marker="o" if placed.any() else "x", label=label, zorder=4
+        )
 
 
 def run_over_time(run: RunSeries) -> bytes:

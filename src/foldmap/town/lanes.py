@@ -30,7 +30,9 @@ class TownLanes:
 
 
 def street_lanes(street: Street) -> list[Lane]:
-    """All lanes of a street; traffic keeps right."""
+    """All lanes of a street, none of a closed one; traffic keeps right."""
+    if street.closed:
+        return []
     first, last = (back + 1.0 for back in street.setback_m)
     arc = np.linspace(first, street.length_m - last, max(3, round((street.length_m - first - last) / STATION_M)))
     lanes = []

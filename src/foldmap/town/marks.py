@@ -51,6 +51,9 @@ def street_marks(street: Street) -> DoubleArray:
     """Return the marks of one street, float64 (M, COLUMNS), drawn in order."""
     rng = np.random.default_rng(street.seed)
     marks = _Marks()
+    if street.closed:
+        _slabs(marks, street)
+        return np.array(marks.rows, np.float64)
     _surface(marks, street, rng)
     if street.style.tram:
         _rails(marks, street, rng)
@@ -60,6 +63,14 @@ def street_marks(street: Street) -> DoubleArray:
     _bays(marks, street, rng)
     _covers(marks, street, rng)
     return np.array(marks.rows, np.float64).reshape(-1, COLUMNS)
+
+
+def _slabs(marks: _Marks, street: Street) -> None:
+    """The joints of slabs from kerb to kerb."""
+    wide = street.base_half_m + max(street.extra_m)
+    for angle, slab in ((0.0, 0.9), (math.pi / 2, 0.6)):
+        box = (street.setback_m[0], street.length_m - street.setback_m[1]), (-wide, wide)
+        marks.rect(*box, 0.8, SURFACE, (slab, 0.04, angle))
 
 
 def _surface(marks: _Marks, street: Street, rng: np.random.Generator) -> None:

@@ -1,7 +1,8 @@
 """The street plan: jittered junctions on a lattice, joined by curved streets; every street generated on its own."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ REACH_M = 34.0
 """How far from its centre line a street decides what the ground is."""
 
 _NODE, _LINE, _STREET = 1, 2, 3
+_PAVED = 0.4  # reflectance of a closed street
 
 StreetKey = tuple[int, int, int]
 """(i, j, axis): the street that leaves junction (i, j) to the east (axis 0) or to the north (axis 1)."""
@@ -57,6 +59,7 @@ class Street:
     sidewalk_m: tuple[float, float]  # sidewalk
     tone: float  # reflectance of the asphalt
     seed: int  # of everything below the street's scale
+    closed: bool = False  # to vehicles, and paved over
 
     @property
     def length_m(self) -> float:
@@ -91,10 +94,13 @@ class Street:
 
 
 class TownPlan:
-    """The streets of a seeded town; unbounded, each generated when it is asked for."""
+    """The streets of a seeded town; unbounded, each generated when it is asked for.
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    Some may be closed to vehicles: they stay where they are, and look otherwise.
+    """
+
+    def __init__(self, seed: int, closed: Collection[StreetKey] = ()) -> None:
+        self.seed, self._closed = seed, frozenset(closed)
         self._streets: dict[StreetKey, Street | None] = {}
 
     def line_style(self, axis: int, index: int) -> LineStyle:
@@ -168,7 +174,8 @@ class TownPlan:
         walk = rng.uniform(1.6, 5.0, 2)
         tone, seed = float(np.clip(rng.normal(0.23, 0.045), 0.11, 0.36)), int(rng.integers(1 << 30))
         back, widths = (setbacks[0], setbacks[1]), ((bike, bike), (park[0], park[1]), (float(walk[0]), float(walk[1])))
-        return Street(key, style, points, arc, back, _base_half_m(style), *widths, tone, seed)
+        street = Street(key, style, points, arc, back, _base_half_m(style), *widths, tone, seed)
+        return replace(street, tone=_PAVED, closed=True) if key in self._closed else street
 
 
 def _base_half_m(style: LineStyle) -> float:

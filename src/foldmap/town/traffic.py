@@ -11,9 +11,14 @@ _GAP_M = 19.0
 
 
 def parked_boxes(streets: list[Street], day_seed: int, fill: float = 0.6) -> DoubleArray:
-    """Parked vehicles as boxes, float64 (B, 7): centre x, y, cosine, sine, half length, half width, height."""
+    """Parked vehicles as boxes, float64 (B, 7): centre x, y, cosine, sine, half length, half width, height.
+
+    None are in closed streets.
+    """
     found = [np.zeros((0, 7))]
     for street in streets:
+        if street.closed:
+            continue
         rng = block_rng(street.seed, 31, day_seed)
         slots: DoubleArray = np.arange(street.setback_m[0] + 14, street.length_m - street.setback_m[1] - 14, _SLOT_M)
         for sign, bike, park in street.sides:
@@ -34,6 +39,8 @@ def moving_boxes(streets: list[Street], day_seed: int, time_s: float, density: f
     """Moving vehicles at one time as boxes, as `parked_boxes`; each keeps its lane, its speed and its size."""
     found = [np.zeros((0, 7))]
     for street in streets:
+        if street.closed:
+            continue
         loop = street.length_m + _GAP_M
         for direction in (1, -1):
             for index in range(street.style.lanes_each_way):

@@ -1,6 +1,7 @@
 """The generated town itself, apart from any sensor."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,12 +40,13 @@ class TownWorld:
     """A seeded town; every part of it is generated when it is asked for, the same whatever was asked before.
 
     ``extent_m`` is the side of the square, centred on the origin, that maps of the town cover; it must be positive.
+    Streets may be closed to vehicles (`TownPlan`).
     """
 
-    def __init__(self, seed: int, extent_m: float = 2000.0) -> None:
+    def __init__(self, seed: int, extent_m: float = 2000.0, closed: Collection[StreetKey] = ()) -> None:
         if not (math.isfinite(extent_m) and extent_m > 0):
             raise ConfigError(f"a town of {extent_m} m", "give a positive extent in metres")
-        self.seed, self.extent_m, self.plan = seed, extent_m, TownPlan(seed)
+        self.seed, self.extent_m, self.plan = seed, extent_m, TownPlan(seed, closed)
         self._packed: dict[StreetKey, PackedStreet] = {}
 
     def ground(self, grid: MetricGrid) -> Ground:

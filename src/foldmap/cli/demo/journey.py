@@ -1,5 +1,6 @@
 """The journey of ``foldmap demo``: a drive of another day begins lost, and all layers of the one file find it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from foldmap.cli.demo.settings import DemoJourneySettings, Report
 from foldmap.formats.drives.write import write_drive
 from foldmap.geometry import SE2
 from foldmap.localize.estimate import Status, largest_sigma
+from foldmap.localize.journey.estimate import JourneyEstimate
 from foldmap.report.page import Page
 from foldmap.report.run_figures import RunSeries, run_map, run_over_time
 from foldmap.street.images.rig import surround_ring
@@ -25,7 +27,7 @@ from foldmap.types import DoubleArray
 
 _DAY, _SPEED_MPS, _RATE_HZ, _SENSED_M = 3, 8.0, 10.0, 25.0
 _YAWS_DEG = (0.0, 45.0, -45.0)
-_RIGHT_M = 0.5
+RIGHT_M = 0.5
 
 
 @dataclass
@@ -39,21 +41,8 @@ class DemoJourney:
     @property
     def series(self) -> RunSeries:
         """As the pictures of a run want it."""
-        estimates = [one.estimate for one in self.localized.observations]
-        found = [(one.pose.x_m, one.pose.y_m) if one.pose is not None else (np.nan, np.nan) for one in estimates]
-        spreads = [np.nan if one.covariance is None else largest_sigma(one.covariance[:2, :2]) for one in estimates]
-        levels = [one.protection_level() for one in estimates]
-        positions, true = np.array(found), np.array([(pose.x_m, pose.y_m) for pose in self.true])
-        return RunSeries(
-            np.array([float(one.time_s) for one in self.localized.observations]),
-            [one.status.value for one in estimates],
-            positions,
-            np.array(spreads),
-            np.array([np.nan if one is None else one.position for one in levels]),
-            true,
-            np.hypot(*(positions - true).T),
-            ground=self.ground_m,
-        )
+        times_s = [float(one.time_s) for one in self.localized.observations]
+        return run_series(times_s, [one.estimate for one in self.localized.observations], self.true, self.ground_m)
 
     def told(self) -> dict[str, Any]:
         """What the command prints of it."""
@@ -63,9 +52,29 @@ class DemoJourney:
             "journey_observations": len(ok),
             "journey_found_after_s": float(series.times_s[ok][0] - series.times_s[0]) if ok.any() else None,
             "journey_ok": int(ok.sum()),
-            "journey_wrong_ok": int((ok & ~(series.error <= _RIGHT_M)).sum()),
+            "journey_wrong_ok": int((ok & ~(series.error <= RIGHT_M)).sum()),
             "journey_median_error_cm": 100 * float(np.median(series.error[ok])) if ok.any() else None,
         }
+
+
+def run_series(
+    times_s: Sequence[float], estimates: Sequence[JourneyEstimate], true: Sequence[SE2], ground_m: DoubleArray
+) -> RunSeries:
+    """Estimates with their true poses, as the pictures of a run want them."""
+    found = [(one.pose.x_m, one.pose.y_m) if one.pose is not None else (np.nan, np.nan) for one in estimates]
+    spreads = [np.nan if one.covariance is None else largest_sigma(one.covariance[:2, :2]) for one in estimates]
+    levels = [one.protection_level() for one in estimates]
+    positions, there = np.array(found), np.array([(pose.x_m, pose.y_m) for pose in true])
+    return RunSeries(
+        np.array(times_s),
+        [one.status.value for one in estimates],
+        positions,
+        np.array(spreads),
+        np.array([np.nan if one is None else one.position for one in levels]),
+        there,
+        np.hypot(*(positions - there).T),
+        ground=ground_m,
+    )
 
 
 def drive_journey(

@@ -11,7 +11,8 @@ from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.common import bar, make_folder, save_settings, say
 from foldmap.cli.demo import street, visual
-from foldmap.cli.demo.journey import drive_journey, open_with
+from foldmap.cli.demo.closing import DemoClosing, close_street, show_closing
+from foldmap.cli.demo.journey import DemoJourney, drive_journey, open_with
 from foldmap.cli.demo.lidar import DemoDrive, find_street, lidar_page, localize_street, map_street
 from foldmap.cli.demo.settings import DemoSettings, Report
 from foldmap.cli.demo.street_page import add_street
@@ -26,6 +27,7 @@ from foldmap.lidar.shipped import told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.localize.lidar.choosing import CodeTrial, best_code, simulated_places, try_codes
 from foldmap.metrics import pose_errors, summarize
+from foldmap.report.page import Page
 from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.town import TownWorld
@@ -64,10 +66,13 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
         raster = source.read(0, 0, *source.grid.shape)
     photos = _photos(path, (world, street_path), settings)
     streets = _streets(path, world, settings)
-    journey = None
+    journey = closing = None
     if photos is not None and streets is not None and settings.journey is not None:
         with bar("Drive 3 begins lost") as report:
             journey = drive_journey(folder, path, (world, street_path), settings.seed, settings.journey, report)
+        with bar("A street is closed") as report:
+            finder = None if streets.updated is None else default_model(update=True)
+            closing = close_street(folder, path, raster, (world, street_path), finder, report)
     with FoldFile.open(path) as file:
         folded = open_lidar(file)
         with bar("Drive 2 localizes") as report:
@@ -84,7 +89,9 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
             "bit_per_m2": folded_as.bit_per_m2,
             **_drive_summary(driven),
         }
-        opening = None if journey is None else partial(open_with, made=journey, file_bytes=path.stat().st_size)
+        opening = None
+        if journey is not None:
+            opening = partial(_open_page, journey=journey, closing=closing, file_bytes=path.stat().st_size)
         options = f"-o {folder.name} --seed {settings.seed}"
         page = lidar_page(raster, folded, folded_as, driven, summary, options, opening)
     if photos is not None:
@@ -95,11 +102,18 @@ def run_demo(folder: Path, models: Sequence[Bundle | MarksModel], settings: Demo
         add_street(page, path, streets)
         summary |= street.summary_of(streets)
     if journey is not None:
-        summary |= journey.told()
+        summary |= journey.told() | ({} if closing is None else closing.told())
     if photos is not None or streets is not None:
         summary["file_bytes"] = path.stat().st_size
     page.write(folder / "index.html")
     return {**summary, "seconds": round(time.perf_counter() - started_s, 1), "report": str(folder / "index.html")}
+
+
+def _open_page(page: Page, journey: DemoJourney, closing: DemoClosing | None, file_bytes: int) -> None:
+    """Begin the page with the map and the drives."""
+    open_with(page, journey, file_bytes)
+    if closing is not None:
+        show_closing(page, closing, journey)
 
 
 def _chosen(

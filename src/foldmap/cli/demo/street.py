@@ -93,9 +93,10 @@ def add_streets(
     return made
 
 
-def seen_from_above(world: Any, side_m: float, day: int) -> GroundTile:
-    """The middle of a town on a day, with its true lanes."""
-    return town_tile(world, -0.5 * side_m, -0.5 * side_m, side_m, _PIXEL_M, day)
+def seen_from_above(world: Any, side_m: float, day: int, corner_m: tuple[float, float] | None = None) -> GroundTile:
+    """A square of a town on a day, with its true lanes, from its south-west corner; about the town's middle if None."""
+    west_m, south_m = corner_m or (-0.5 * side_m, -0.5 * side_m)
+    return town_tile(world, west_m, south_m, side_m, _PIXEL_M, day)
 
 
 def ring_pairs(tile: GroundTile) -> RingPairs:

@@ -54,8 +54,8 @@ class Fine:
         self._since_sweep_s += dt_s
         self.ok_age_s = {name: age_s + dt_s for name, age_s in self.ok_age_s.items()}
 
-    def sweep(self, observation: Observation) -> tuple[str, str]:
-        """Match a sweep near the pose; the status and the reason of lidar."""
+    def sweep(self, observation: Observation) -> tuple[str, str, float | None]:
+        """Match a sweep near the pose; lidar's status, its reason, and the share of the map's marks that were seen."""
         assert self._lidar is not None
         since_s, step = self._since_sweep_s, self._step
         self._step, self._since_sweep_s = SE2(0.0, 0.0, 0.0), 0.0
@@ -70,7 +70,7 @@ class Fine:
                 found.pose, found.covariance
             ):
                 self.conflicts["visual"] = self.conflicts.get("visual", 0) + 1
-                return Status.DEGRADED.value, "lidar and cameras disagree"
+                return Status.DEGRADED.value, "lidar and cameras disagree", found.diagnostics.explained
             self._take(found.pose, found.covariance, found.errors)
             if found.status is Status.OK:
                 self._confirmed("lidar")
@@ -79,7 +79,7 @@ class Fine:
             self.unmatched_s += max(since_s, 0.05) * (_UNSURE if self.unsure else 1.0)
             if self.unsure and found.pose is not None and found.covariance is not None:
                 self._take(found.pose, found.covariance, found.errors)
-        return found.status.value, found.diagnostics.reason
+        return found.status.value, found.diagnostics.reason, found.diagnostics.explained
 
     def photo(self, pose: SE2, covariance: DoubleArray) -> bool:
         """Weigh a camera's pose that stands; one beyond both covariances contradicts. Whether it was weighed."""

@@ -11,7 +11,7 @@ import numpy as np
 from foldmap.geometry import SE2
 from foldmap.lidar.observation import Observation
 from foldmap.localize.journey.coarse import Region
-from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.estimate import ALIKE, JourneySettings
 from foldmap.localize.journey.moving import difference, distance_m, far_beyond, moved_on
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
@@ -23,7 +23,7 @@ _VERIFY_M, _VERIFY_RAD = 1.0, math.radians(3.0)
 _TELLING = 1.0  # distinction from which on a match is worth a hypothesis
 _MOST_TELLING = 3.0  # a single match counts for no more, however unlikely it is by chance
 _MISSED = 2.0  # what a match that is missing, or lies elsewhere, takes away
-_EXPLAINED, _DEMANDS = (0.58, 0.65, 0.8), (10.0, 2.5, 0.7)  # streets alike explain half of a map's marks, on and on
+_EXPLAINED, _DEMANDS = (ALIKE, 0.65, 0.8), (10.0, 2.5, 0.7)  # streets alike explain half of a map's marks, on and on
 
 
 @dataclass

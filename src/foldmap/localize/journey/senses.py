@@ -117,11 +117,11 @@ class Senses:
             return None
         return PhotoPose(*planar, found.status is Status.OK, SE3(inverse_rigid(found.pose)))
 
-    def told(self, layer: str, status: str, reason: str = "") -> None:
+    def told(self, layer: str, status: str, reason: str = "", explained: float | None = None) -> None:
         """Note what a layer said."""
         before = self.health.get(layer, LayerHealth())
         ok_age_s = 0.0 if status == "ok" else before.ok_age_s
-        self.health[layer] = LayerHealth(status, reason, 0.0, ok_age_s)
+        self.health[layer] = LayerHealth(status, reason, 0.0, ok_age_s, explained)
 
     def older(self, dt_s: float) -> None:
         """Time goes by."""
