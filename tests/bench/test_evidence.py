@@ -73,8 +73,8 @@ def test_a_row_is_told_by_its_whole_name_first(tmp_path: Path) -> None:
         kept.seeds["0"].figures.append({**FIGURES[1], "name": name, "detail": detail})
     kept.write(tmp_path)
     rows = {line.split(" | ")[1]: line for line in papers.paper_table("lidar", tmp_path)[2:]}
-    assert "total 1 |" in rows["JPG-50"]
-    assert "total 2 |" in rows["JPG-5"]
+    assert "total 1 cm |" in rows["JPG-50"]
+    assert "total 2 cm |" in rows["JPG-5"]
 
 
 def test_roads_come_to_what_the_paper_says_and_to_the_town_s_times_their_length(tmp_path: Path) -> None:
