@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.lines import Line, RowSkipped
-from foldmap.bench.lidar.drive import Drive, load_drive
 from foldmap.errors import ModelError
-from foldmap.formats.raster.geotiff import open_rasters
-from foldmap.formats.sweeps.drives import open_drive
-from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle, default_marks
-from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.source import RasterMap
+
+if TYPE_CHECKING:
+    from foldmap.bench.lidar.drive import Drive
+    from foldmap.lidar.bundle import Bundle
+    from foldmap.lidar.marks.model import MarksModel
+    from foldmap.lidar.source import RasterMap
 
 Report = Callable[[int, int], None]
 
@@ -29,7 +28,12 @@ class Board:
         models: used instead of the shipped ones for maps of their resolution.
         threads: of torch.
         quiet: no progress on stderr.
+
+    What reads the layers is imported where it is asked for: a row of another layer does not load it.
     """
+
+    kept_folder: Path | None = None
+    """Where rows that take long keep what they have so far, to go on with; None keeps nothing."""
 
     def __init__(self, data: Path, models: Sequence[Bundle] = (), threads: int = 2, quiet: bool = False) -> None:
         self.data, self.models, self.threads, self.quiet = data, tuple(models), threads, quiet
@@ -51,6 +55,8 @@ class Board:
         Raises:
             RowSkipped: there is none.
         """
+        from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
+
         for model in self.models:
             if 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK:
                 return model
@@ -65,6 +71,8 @@ class Board:
         Raises:
             RowSkipped: there are none.
         """
+        from foldmap.lidar.defaults import default_marks
+
         try:
             return self.shared(("marks", resolution_m), lambda: default_marks(resolution_m))  # type: ignore[no-any-return]
         except ModelError as error:
@@ -86,6 +94,8 @@ class Board:
 
     def drive(self, name: str, max_range_m: float) -> Drive:
         """Ground returns of a recorded drive: a folder with ``sweeps`` and ``poses.txt``."""
+        from foldmap.bench.lidar.drive import load_drive
+        from foldmap.formats.sweeps.drives import open_drive
 
         def load() -> Drive:
             folder = self.recordings(name)
@@ -96,6 +106,7 @@ class Board:
 
     def raster(self, name: str, relief_band: int | None = None) -> RasterMap:
         """A whole recorded map, the relief of a band mixed in where it is named."""
+        from foldmap.formats.raster.geotiff import open_rasters
 
         def load() -> RasterMap:
             with open_rasters([self.recordings(name)], 1, relief_band) as source:

@@ -7,151 +7,81 @@ python -m benchmarks.scoreboard --layer lidar|visual|street|trust|journey|world|
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from benchmarks.cases.fuzz import Fuzzed
-from benchmarks.cases.lidar import LIDAR
-from benchmarks.cases.outputs import Outputs
-from benchmarks.cases.rows import CasesRow
-from benchmarks.cases.street import STREET
-from benchmarks.cases.visual import VISUAL
 from benchmarks.context import Board, Row
-from benchmarks.house.files import DemoFile, LidarFile, StreetFile
-from benchmarks.house.tree import AllTests, Collecting, Folders, FrontDoor, Lines, Readme
-from benchmarks.journey.everywhere import Everywhere
-from benchmarks.journey.large import Large
-from benchmarks.journey.photos import Photos
-from benchmarks.journey.recorded import Recorded
-from benchmarks.journey.rows import Cuts, Starts, Stranger
-from benchmarks.lidar.coders import Coders
-from benchmarks.lidar.folding import Demo, Folding, Overhead
-from benchmarks.lidar.given_map import GivenMap
-from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol
-from benchmarks.lidar.map_file import MapFile
-from benchmarks.lidar.paper import LidarBoard, table_rows
-from benchmarks.lidar.refusing import Refusing
-from benchmarks.lidar.roundabout import Roundabout
-from benchmarks.lidar.stepping import Stepping
-from benchmarks.lidar.streets import PaperFigures
+from benchmarks.evidence.seen import Seen
 from benchmarks.lines import Line, RowSkipped
-from benchmarks.street.changing import Changing
-from benchmarks.street.coding import Coding
-from benchmarks.street.data import StreetBoard
-from benchmarks.street.encoding import Encoding
-from benchmarks.street.finding import Finding
-from benchmarks.street.million import Million
-from benchmarks.street.paper import paper_rows as street_tables
-from benchmarks.street.retrieving import Aerial, Ring
-from benchmarks.trust.board import TrustBoard
-from benchmarks.trust.cost import Cost
-from benchmarks.trust.drives import HostileDrives, RightDrives
-from benchmarks.trust.photos import ChangedPhotos, HostilePhotos, RightPhotos, WrongFocal
-from benchmarks.trust.sigma import LevelRow, SigmaRow
-from benchmarks.trust.sweeps import HostileSweeps, RightSweeps
-from benchmarks.visual.budgets import Unfolded, budget_rows
-from benchmarks.visual.codes import FourBytes, Geometry
-from benchmarks.visual.data import VisualBoard
-from benchmarks.visual.learned import learned_rows
-from benchmarks.visual.paper import PaperTables, paper_rows
-from benchmarks.visual.refusing import Refusing as RefusingPhotos
-from benchmarks.visual.speed import Selecting, Speed
-from benchmarks.world.cities import Cities, FineCities
-from benchmarks.world.fast_photos import FastPhotos
-from benchmarks.world.service import Clients, Requests, Strangers
-from foldmap.api.training.trained_places import drive_place, raster_place, refuse_trained_on
 from foldmap.errors import ConfigError, FoldmapError
-from foldmap.formats.poses.trajectories import read_poses
-from foldmap.lidar.bundle import Bundle
 from foldmap.runtime.allocator import keep_freed_memory
 from foldmap.version import __version__
 
-
-def lidar_rows() -> list[Row]:
-    """All rows, in the order of the issue's table."""
-    return [
-        Street(),
-        AgainstClassical(),
-        GivenMap(),
-        Roundabout(),
-        Refusing(),
-        Coders(),
-        Stepping(),
-        Folding(),
-        Demo(),
-        Overhead(),
-        PaperFigures(
-            11, "drive0001", StreetProtocol("kitti-drive0001"), most_bit_m2=1.5, most_lateral_cm=5.0, learned=False
-        ),
-        PaperFigures(12, "paper", StreetProtocol()),
-        MapFile(),
-        *table_rows(),
-    ]
-
-
-def visual_rows() -> list[Row]:
-    """All rows of the visual layer, in the order of its issue's table."""
-    plain: list[Row] = [Unfolded(), *budget_rows(), FourBytes(), Geometry(), Speed(), Selecting(), RefusingPhotos()]
-    return [*plain, *paper_rows(), *learned_rows()]
-
-
-def street_rows() -> list[Row]:
-    """All rows of the street layer, in the order of its issue's table."""
-    return [Aerial(), Ring(), Finding(), Changing(), Coding(), Encoding(), Million(), *street_tables()]
-
-
-def trust_rows() -> list[Row]:
-    """All rows about what answers are worth, in the order of their issue's table."""
-    return [
-        HostilePhotos(), RightPhotos(), ChangedPhotos(), WrongFocal(), HostileSweeps(), RightSweeps(),
-        HostileDrives(), RightDrives(), SigmaRow(), LevelRow(), Cost(),
-    ]  # fmt: skip
-
-
-def journey_rows() -> list[Row]:
-    """From nothing to centimetres in a file of several layers."""
-    return [Starts(), Cuts(), Stranger(), Photos(), Recorded(), Everywhere(), Large()]
-
-
-def world_rows() -> list[Row]:
-    """Served to clients, and as large as a city."""
-    return [Requests(), Clients(), Strangers(), Cities(), FineCities(), FastPhotos()]
-
-
-def case_rows() -> list[Row]:
-    """Inputs that once went wrong, each with its right value."""
-    return [
-        CasesRow(1, "lidar", "cases of sweeps, poses and rasters", LIDAR),
-        CasesRow(2, "street", "cases of street maps and camera rings", STREET),
-        CasesRow(3, "visual", "cases of photos and scenes", VISUAL),
-        Outputs(),
-        Fuzzed(),
-    ]
-
-
-def house_rows() -> list[Row]:
-    """Files, the front door and the tree; all tests run only when they are named."""
-    return [
-        DemoFile(), LidarFile(), StreetFile(), FrontDoor(), Lines(), Folders(), Collecting(), AllTests(), Readme(),
-    ]  # fmt: skip
-
-
-LAYERS: dict[str, Callable[[], list[Row]]] = {"lidar": lidar_rows, "visual": visual_rows, "street": street_rows}
+LAYERS = ("lidar", "visual", "street")
 CASES, HOUSE, TRUST, JOURNEY, WORLD = "cases", "house", "trust", "journey", "world"
-ROWS: dict[str, Callable[[], list[Row]]] = {
-    **LAYERS, TRUST: trust_rows, JOURNEY: journey_rows, WORLD: world_rows, CASES: case_rows, HOUSE: house_rows,
+ROWS: dict[str, tuple[str, ...]] = {
+    "lidar": (
+        "hdl64:Street", "hdl64:AgainstClassical", "given_map:GivenMap", "roundabout:Roundabout", "refusing:Refusing",
+        "coders:Coders", "stepping:Stepping", "folding:Folding", "folding:Demo", "folding:Overhead",
+        "streets:paper_figures", "map_file:MapFile", "paper:table_rows",
+    ),
+    "visual": (
+        "budgets:Unfolded", "budgets:budget_rows", "codes:FourBytes", "codes:Geometry", "speed:Speed",
+        "speed:Selecting", "refusing:Refusing", "paper:paper_rows", "learned:learned_rows",
+    ),
+    "street": (
+        "retrieving:Aerial", "retrieving:Ring", "finding:Finding", "changing:Changing", "coding:Coding",
+        "encoding:Encoding", "million:Million", "paper:paper_rows",
+    ),
+    TRUST: (
+        "photos:HostilePhotos", "photos:RightPhotos", "photos:ChangedPhotos", "photos:WrongFocal",
+        "sweeps:HostileSweeps", "sweeps:RightSweeps", "drives:HostileDrives", "drives:RightDrives", "sigma:SigmaRow",
+        "sigma:LevelRow", "cost:Cost",
+    ),
+    JOURNEY: (
+        "rows:Starts", "rows:Cuts", "rows:Stranger", "photos:Photos", "recorded:Recorded", "everywhere:Everywhere",
+        "large:Large",
+    ),
+    WORLD: (
+        "service:Requests", "service:Clients", "service:Strangers", "cities:Cities", "cities:FineCities",
+        "fast_photos:FastPhotos",
+    ),
+    CASES: ("lidar:row", "street:row", "visual:row", "outputs:Outputs", "fuzz:Fuzzed"),
+    HOUSE: (
+        "files:DemoFile", "files:LidarFile", "files:StreetFile", "tree:FrontDoor", "tree:Lines", "tree:Folders",
+        "tree:Collecting", "tree:AllTests", "tree:Readme",
+    ),
 }  # fmt: skip
+"""Of each layer, in the order of its table: module of its folder, and what makes a row or several there. A module is
+imported when its rows are asked for, so that a run loads the code of its own row and no other's."""
 ALL = "all"
+
+
+def row_modules(layer: str) -> list[str]:
+    """The modules of a layer's rows, dotted, in the order of its table."""
+    return list(dict.fromkeys(f"benchmarks.{layer}.{one.partition(':')[0]}" for one in ROWS[layer]))
+
+
+def rows_of(layer: str, module: str | None = None) -> list[Row]:
+    """Rows of a layer, in the order of its table; of one module alone where it is named."""
+    rows: list[Row] = []
+    for one in ROWS[layer]:
+        name, _, maker = one.partition(":")
+        if module in (None, f"benchmarks.{layer}.{name}"):
+            made = getattr(importlib.import_module(f"benchmarks.{layer}.{name}"), maker)()
+            rows += made if isinstance(made, list) else [made]
+    return rows
 
 
 def chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
@@ -225,9 +155,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the recordings; ../shared/data/LAYER where left out")
     parser.add_argument("--model", type=Path, action="append", default=[], help="use it for maps of its resolution")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--module", help="rows of this module alone, as make evidence asks for them")
     parser.add_argument("--train-roundabout", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--train-steps", type=int, default=None, help="of adapting to the roundabout's sensors")
-    parser.add_argument("--every", type=int, default=None, help="rows 1, 2, 5, 11, 12: a query every so many sweeps")
+    parser.add_argument("--every", type=int, default=None, help="lidar: a query every so many sweeps of a street")
     parser.add_argument("--starts", type=int, default=None, help="journey, rows 1 and 6: so many drives")
     parser.add_argument("--side", type=float, default=None, metavar="M", help="journey, rows 1 to 3 and 6: of the town")
     parser.add_argument(
@@ -270,31 +201,32 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def adjusted(rows: Sequence[Row], given: argparse.Namespace) -> list[Row]:
     """Apply the options that change rows; what they change shows in the row's parameters."""
-    result: list[Row] = []
-    for row in rows:
-        if isinstance(row, Roundabout):
-            steps = row.adaptation.steps if given.train_steps is None else given.train_steps
-            row = replace(row, adapt=given.train_roundabout, adaptation=replace(row.adaptation, steps=steps))
-        elif isinstance(row, Street | AgainstClassical | Refusing | Coders | Overhead | PaperFigures):
-            every = row.asked.every if given.every is None else given.every
-            row = replace(row, asked=replace(row.asked, every=every))
-        elif isinstance(row, Starts | Cuts | Stranger | Everywhere):
-            row = replace(row, extent_m=row.extent_m if given.side is None else given.side)
-        if isinstance(row, Starts | Everywhere) and given.starts is not None:
-            row = replace(row, starts=given.starts)
-        if isinstance(row, Cuts) and given.gap is not None:
-            row = row.longer(given.gap)
-        if isinstance(row, AgainstClassical):
-            row = replace(row, every_code=given.all_codes)
-        if isinstance(row, Requests) and given.minutes is not None:
-            row = replace(row, minutes=given.minutes)
-        if isinstance(row, PaperTables):
-            row = replace(row, seed=given.seed)
-        result.append(row)
-    return result
+    return [replace(cast(Any, row), **_changed(row, given)) for row in rows]
 
 
-def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) -> Board:
+def _changed(row: Any, given: argparse.Namespace) -> dict[str, Any]:
+    """What the options change of a row's parameters."""
+    changed: dict[str, Any] = {}
+    if given.every is not None and hasattr(getattr(row, "asked", None), "every"):
+        changed["asked"] = replace(row.asked, every=given.every)
+    if given.layer == JOURNEY and row.name in ("starts", "cuts", "stranger", "everywhere"):
+        changed |= {} if given.side is None else {"extent_m": given.side}
+        changed |= {} if given.starts is None or not hasattr(row, "starts") else {"starts": given.starts}
+    if given.gap is not None and hasattr(row, "longer"):
+        changed |= row.longer(given.gap)
+    if hasattr(row, "every_code"):
+        changed["every_code"] = given.all_codes
+    if given.minutes is not None and hasattr(row, "minutes"):
+        changed["minutes"] = given.minutes
+    if given.layer == "visual" and hasattr(row, "seed"):
+        changed["seed"] = given.seed
+    if hasattr(row, "adaptation"):
+        steps = row.adaptation.steps if given.train_steps is None else given.train_steps
+        changed |= {"adapt": given.train_roundabout, "adaptation": replace(row.adaptation, steps=steps)}
+    return changed
+
+
+def open_board(given: argparse.Namespace, models: Sequence[Any], layer: str) -> Board:
     """A layer's board."""
     recorded = {
         CASES: given.shared / CASES,
@@ -304,33 +236,49 @@ def open_board(given: argparse.Namespace, models: Sequence[Bundle], layer: str) 
     }
     data = given.data or recorded.get(layer, given.shared / "data" / layer)
     if layer == TRUST:
+        from benchmarks.trust.board import TrustBoard
+
         maps = tuple(given.photo_map)
         return TrustBoard(given.shared, given.threads, given.quiet, given.features, given.queries, maps)
     if layer in ("visual", WORLD):
+        from benchmarks.visual.data import VisualBoard
+
         return VisualBoard(data, given.threads, given.quiet, given.features, given.queries, given.kept)
     if layer == "street":
+        from benchmarks.street.data import StreetBoard
+
         asked = {"tables": given.kept and given.kept / "street", "steps": given.street_steps}
         return StreetBoard(data, given.threads, given.quiet, given.street_models, given.street_cache, **asked)
-    board = LidarBoard(data, models, given.threads, given.quiet)
-    board.kept = given.kept
+    board = Board(data, models, given.threads, given.quiet)
+    board.kept_folder = given.kept
     return board
 
 
-def refuse_recorded(models: Sequence[Path], data: Path) -> None:
-    """Raise a ConfigError where a given model was trained on a recording that rows ask about."""
+def read_models(models: Sequence[Path], data: Path) -> list[Any]:
+    """Read the models that are given.
+
+    Raises:
+        ConfigError: one was trained on a recording that rows ask about.
+    """
     if not models:
-        return
+        return []
+    from foldmap.api.training.trained_places import drive_place, raster_place, refuse_trained_on
+    from foldmap.formats.poses.trajectories import read_poses
+    from foldmap.lidar.bundle import Bundle
+
     folders = [*data.glob("*"), *(data.parent / "joint").glob("*")]
     drives = [folder for folder in folders if (folder / "sweeps").is_dir() and (folder / "poses.txt").is_file()]
     asked = [drive_place(one.name, read_poses(one / "poses.txt").world_SE3_sensors) for one in drives]
     asked += [raster_place(path) for path in sorted(data.rglob("*.tif"))]
     for model in models:
         refuse_trained_on(model, asked)
+    return [Bundle.from_bytes(path.read_bytes()) for path in models]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the scoreboard; 0 where no figure is short and no row failed, 1 otherwise, 2 for bad arguments."""
     given = arguments(argv)
+    seen = Seen()
     keep_freed_memory()
     try:
         layers = list(LAYERS) if given.layer == ALL else [given.layer]
@@ -345,9 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError("no starts, or a town without a side", "give 1 or more, and metres")
         if given.queries is not None and given.queries < 1:
             raise ConfigError(f"{given.queries} queries a scene", "give 1 or more")
-        rows = {layer: adjusted(chosen(ROWS[layer](), given.only), given) for layer in layers}
-        models = [Bundle.from_bytes(path.read_bytes()) for path in given.model]
-        refuse_recorded(given.model, given.data or given.shared / "data" / "lidar")
+        rows = {layer: adjusted(chosen(rows_of(layer, given.module), given.only), given) for layer in layers}
+        models = read_models(given.model, given.data or given.shared / "data" / "lidar")
     except (FoldmapError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -356,6 +303,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for layer in layers:
         with closing(open_board(given, models, layer)) as board:
             results.append(run(rows[layer], board, layer))
+    for result in results:
+        result["code"] = seen.code()
     text = json.dumps(results[0] if len(results) == 1 else results, indent=2, default=str) + "\n"
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)

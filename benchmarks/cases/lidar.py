@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases.rows import Case, Right, answered, summary
+from benchmarks.cases.rows import Case, CasesRow, Right, answered, summary
 from benchmarks.cases.worker import Answer
 from foldmap.formats.raster.geotiff import open_raster
 
@@ -255,3 +255,8 @@ kitti('out/merc.txt',drive(x0=935000.,y0=6106000.))
         ),
     ),
 )
+
+
+def row() -> CasesRow:
+    """Of the scoreboard."""
+    return CasesRow(1, "lidar", "cases of sweeps, poses and rasters", LIDAR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.cases.rows import Case, Figure, Right, answered, summary
+from benchmarks.cases.rows import Case, CasesRow, Figure, Right, answered, summary
 from benchmarks.cases.worker import Answer
 from foldmap.formats.street.maps import read_street_maps
 
@@ -191,3 +191,8 @@ plain=net('!'); open('plain.net.xml','w').write(plain); open('big.net.xml','w').
         ),
     ),
 )
+
+
+def row() -> CasesRow:
+    """Of the scoreboard."""
+    return CasesRow(2, "street", "cases of street maps and camera rings", STREET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.cases.rows import Case, Figure, Right
+from benchmarks.cases.rows import Case, CasesRow, Figure, Right
 from benchmarks.cases.worker import Answer
 from foldmap.visual.features.photo_names import find_images
 
@@ -282,3 +282,8 @@ s.kd=[k*0 for k in s.kd]
 s.h5('f.h5',range(14))""",
     ),
 )
+
+
+def row() -> CasesRow:
+    """Of the scoreboard."""
+    return CasesRow(3, "visual", "cases of photos and scenes", VISUAL)

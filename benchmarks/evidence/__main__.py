@@ -20,13 +20,13 @@ from pathlib import Path
 from benchmarks.evidence.pages import count_typed, rewrite
 from benchmarks.evidence.results import RESULTS, Measured, Results, read_results
 from benchmarks.evidence.runs import Run, chosen_runs
-from benchmarks.evidence.seals import ROOT, code_seal, folder_seal
+from benchmarks.evidence.seals import ROOT, changed, code_seal, folder_seal, tree_seals
 from foldmap.errors import FoldmapError
 from foldmap.version import __version__
 
 
 def empty_results(run: Run, shared: Path, threads: int) -> Results:
-    """A run's results before any seed, with what decides them."""
+    """A run's results before any seed, with the recordings that decide them."""
     inputs = " ".join(folder_seal(shared / one) for one in run.reads)
     machine = {
         "processor": platform.machine(),
@@ -35,7 +35,7 @@ def empty_results(run: Run, shared: Path, threads: int) -> Results:
         "python": platform.python_version(),
     }
     command = f"{run.command} --threads {threads}"
-    return Results(run.name, command, inputs, code_seal(run.module, run.also), machine, __version__)
+    return Results(run.name, command, inputs, {}, machine, __version__)
 
 
 def still_right(kept: Results | None, wanted: Results) -> str:
@@ -44,7 +44,10 @@ def still_right(kept: Results | None, wanted: Results) -> str:
         return "never measured"
     if kept.inputs != wanted.inputs:
         return "the recordings are others"
-    return "the code is another" if kept.code != wanted.code else ""
+    others = changed(kept.code)
+    if kept.code and not others:
+        return ""
+    return f"the code is another: {others[0]} and {len(others) - 1} more" if others else "nobody knows of which code"
 
 
 def missing(run: Run, shared: Path) -> list[str]:
@@ -71,35 +74,47 @@ def measure(run: Run, shared: Path, threads: int, work: Path, folder: Path = RES
     for seed in map(str, range(run.seeds)):
         if seed in results.seeds:
             continue
-        measured = _measured(run, seed, shared, threads, work / wanted.code[:12])
-        if measured is None:
+        found = _measured(run, seed, shared, threads, work / code_seal(run.module, run.also)[:12])
+        if found is None:
             return False
-        results = replace(results, seeds={**results.seeds, seed: measured})
+        measured, code = found
+        code = {**results.code, **code, **tree_seals(run.also)}
+        results = replace(results, code=code, seeds={**results.seeds, seed: measured})
         results.write(folder)
     return True
 
 
-def _measured(run: Run, seed: str, shared: Path, threads: int, work: Path) -> Measured | None:
-    """One seed in a process of its own; None where it failed, or nothing could be measured."""
+def _measured(run: Run, seed: str, shared: Path, threads: int, work: Path) -> tuple[Measured, dict[str, str]] | None:
+    """One seed in a process of its own, and the code it used; None where it failed, or nothing could be measured."""
     work.mkdir(parents=True, exist_ok=True)
     output = work / f"{run.name}-{seed}.json"
     output.unlink(missing_ok=True)
     words = [sys.executable, "-m", "benchmarks.scoreboard", *run.options(seed), "--threads", str(threads), "--quiet"]
-    words += ["--kept", str(work), "--features", str(work.parent / "features"), "-o", str(output)]
+    words += [
+        "--module",
+        run.module,
+        "--kept",
+        str(work),
+        "--features",
+        str(work.parent / "features"),
+        "-o",
+        str(output),
+    ]
     before, begin_s, load = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), os.getloadavg()[0]
     environment = {**os.environ, "FOLDMAP_SHARED": str(shared), "OMP_NUM_THREADS": str(threads)}
     subprocess.run(words, cwd=ROOT, env=environment, check=False)  # status 1 says that a figure is short
     seconds, after = time.perf_counter() - begin_s, resource.getrusage(resource.RUSAGE_CHILDREN)
     if not output.is_file():
         return None
-    lines = [line for row in json.loads(output.read_text(encoding="utf-8"))["rows"] for line in row["lines"]]
+    told = json.loads(output.read_text(encoding="utf-8"))
+    lines = [line for row in told["rows"] for line in row["lines"]]
     if any(line["verdict"].startswith("failed") for line in lines):
         return None  # a row that failed says so; its figures are not kept
     if all(line["measured"] is None for line in lines):
         return None
     figures = [{**line, "detail": line["detail"] if "table" in line["detail"] else {}} for line in lines]
     processor_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(round(seconds, 1), round(processor_s, 1), round(load, 2), figures)
+    return Measured(round(seconds, 1), round(processor_s, 1), round(load, 2), figures), told["code"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,17 +19,21 @@ from benchmarks.street.recipes import RECIPES
 from foldmap.lidar.train import MODES, LidarTrainSettings
 
 Why = Callable[[Path], str]
-MATCHED = {"top9_px_pct": "top-9", "top1_px_pct": "top-1", "bits_per_px": "bit/px"}
+MATCHED = {"top9_px_pct": "top-9 {} %", "top1_px_pct": "top-1 {} %", "bits_per_px": "{} bit/px"}
 DRIVEN = {
-    "lateral_median_cm": "lateral cm", "longitudinal_median_cm": "longitudinal", "median_cm": "total",
-    "fail_100_m_pct": "failed by 100 m, %", "fail_end_pct": "by the end, %", "bits_per_m2": "bit/m2",
+    "lateral_median_cm": "lateral {} cm", "longitudinal_median_cm": "longitudinal {} cm", "median_cm": "total {} cm",
+    "fail_100_m_pct": "{} % failed by 100 m", "fail_end_pct": "{} % failed by the end", "bits_per_m2": "{} bit/m2",
 }  # fmt: skip
-PHOTOS = {"within_1_pct": "tight, %", "median": "median", "file_bytes": "file, B", "code_bytes": "descriptors, B"}
+PHOTOS = {
+    "cell": "{} (median, degrees, % tight)", "plain": "in one pass {}", "within_1_pct": "{} % tight",
+    "plain_within_1_pct": "in one pass {} %", "median": "median {}", "file_bytes": "file {} B",
+    "code_bytes": "descriptors {} B",
+}  # fmt: skip
 GRAPHS = {
-    "chamfer_m": "Chamfer m", "rand_loss": "RandLoss", "mmd": "MMD", "density_error": "density",
-    "reach_error_m": "reach m", "connectivity_error": "connectivity", "trained": "trained",
+    "chamfer_m": "Chamfer {} m", "rand_loss": "RandLoss {}", "mmd": "MMD {}", "density_error": "density {}",
+    "reach_error_m": "reach {} m", "connectivity_error": "connectivity {}", "trained": "{}",
 }  # fmt: skip
-SIZES = {"count": "graphs", **{key: told for key, told in GRAPHS.items() if key != "trained"}}
+SIZES = {"count": "{} graphs", **{key: told for key, told in GRAPHS.items() if key != "trained"}}
 """Keys of the kept details, and how they are told."""
 
 
@@ -60,7 +64,7 @@ def _large(folder: Path) -> str:
     """What the networks of the paper's size take."""
     results = read_results("lidar-tables-networks", folder)
     if results is None:
-        return "not trained at the paper's size"
+        return "not trained at the paper's size: `make evidence ONLY=lidar-tables-networks` says what it takes"
     step_s = line_of(results, f"{', '.join(LARGEST)}: a step of training")
     steps = LidarTrainSettings().steps
     hours = step_s * steps / 3600
@@ -93,7 +97,7 @@ def _lidar() -> list[Told]:
     lossy = [(f"{a}-{n}", f"{b}-{n}") for a, b in (("JPG", "jpeg"), ("WebP", "webp")) for n in LEVELS]
     rows = [Told("1", "Lossless (PNG)", "lidar-tables-matching", "png16", MATCHED)]
     networks = [(mode, size) for mode in ("recon", "match") for size in ("8x", "16x")]
-    short = {**MATCHED, "trained": "trained"}
+    short = {**MATCHED, "trained": "after {}"}
     for mode, size in networks:
         name = f"small-{size}, {mode}"
         rows.append(Told("1", f"Ours ({mode}, {size})", "lidar-tables-networks", name, short, _large))
@@ -217,11 +221,11 @@ def _figures(results: Results, told: Told) -> str:
     row = _detail(results, "", told.method)
     if "problem" in row:
         return str(row["problem"])
-    shown = [f"{what} {_value(row[key])}" for key, what in told.keys.items() if row.get(key) not in (None, "")]
-    return ", ".join(shown) or str(row.get("cell", "no such row"))
+    shown = [how.format(_value(row[key])) for key, how in told.keys.items() if row.get(key) not in (None, "")]
+    return ", ".join(shown) or "no such row"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, str) or value is None:
         return str(value or "")
-    return str(value) if type(value) is int else number(float(value))
+    return f"{value:,}" if type(value) is int else number(float(value))

@@ -44,7 +44,9 @@ class Results:
     Attributes:
         name: of the run.
         command: that makes the figures, with {seed} where there are several.
-        inputs, code: hashes, see `benchmarks.evidence.seals`.
+        inputs: hash of the recordings.
+        code: hashes of the files of this repository that it used, by path, see `benchmarks.evidence.seals`; empty where
+            nobody knows.
         machine: its class: kind of processor, cores, threads given, Python. No names.
         foldmap: version.
         seeds: seed -> figures.
@@ -53,14 +55,18 @@ class Results:
     name: str
     command: str
     inputs: str
-    code: str
+    code: dict[str, str]
     machine: dict[str, Any]
     foldmap: str
     seeds: dict[str, Measured] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The file's text."""
-        held = _plain({"format": FORMAT, **asdict(self)})
+        folders: dict[str, str] = {}  # a line a folder: two hundred files in some thirty lines
+        for path, seal in sorted(self.code.items()):
+            folder, _, name = path.rpartition("/")
+            folders[folder] = f"{folders.get(folder, '')} {name}:{seal}".strip()
+        held = _plain({"format": FORMAT, **asdict(self), "code": folders})
         return json.dumps(held, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     def write(self, folder: Path = RESULTS) -> None:
@@ -80,6 +86,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _named(line: str) -> list[tuple[str, str]]:
+    """Files of a folder, and their hashes."""
+    return [(name, seal) for name, _, seal in (one.rpartition(":") for one in line.split())]
+
+
 def read_results(name: str, folder: Path = RESULTS) -> Results | None:
     """The kept results of a run; None where there are none.
 
@@ -93,8 +104,10 @@ def read_results(name: str, folder: Path = RESULTS) -> Results | None:
         held = json.loads(path.read_text(encoding="utf-8"))
         if held.pop("format") != FORMAT or held["name"] != name:
             raise ValueError("another format, or another run's")
+        folders = held.pop("code").items()
+        code = {f"{folder}/{name}".lstrip("/"): seal for folder, line in folders for name, seal in _named(line)}
         seeds = {str(seed): Measured(**one) for seed, one in held.pop("seeds").items()}
-        return Results(**held, seeds=seeds)
+        return Results(**held, code=code, seeds=seeds)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} does not hold results: {error!r}", "delete it and run make evidence") from error
 

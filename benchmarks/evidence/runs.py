@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.context import Row
-from benchmarks.scoreboard import ROWS
+from benchmarks.scoreboard import ROWS, row_modules, rows_of
 
 READS = {
     "lidar": ("data/lidar",), "visual": ("data/visual",), "street": ("data/street",),
@@ -15,7 +15,7 @@ READS = {
 }  # fmt: skip
 """What each layer's rows read, below the folder of recordings."""
 ALSO = {"house": ("src", "tests", "README.md")}
-"""Parts of the repository that rows look at without importing them."""
+"""Parts of the repository that rows look at byte by byte."""
 PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
@@ -42,7 +42,7 @@ class Run:
     Attributes:
         name: of its results file: LAYER-ROW.
         layer, row: of the scoreboard.
-        module: that measures, by whose imports its code is hashed.
+        module: that measures.
         reads: folders below that of the recordings.
         also: parts of the repository that it depends on besides.
         seeds: how many.
@@ -71,14 +71,15 @@ class Run:
 
 def all_runs() -> list[Run]:
     """Every row of every layer."""
-    return [_run(layer, row) for layer, rows in ROWS.items() for row in rows()]
+    modules = [(layer, module) for layer in ROWS for module in row_modules(layer)]
+    return [_run(layer, module, row) for layer, module in modules for row in rows_of(layer, module)]
 
 
-def _run(layer: str, row: Row) -> Run:
+def _run(layer: str, module: str, row: Row) -> Run:
     name = f"{layer}-{row.name}"
     reads = READS[layer] + (("weights",) if any(f"-{feature}" in name for feature in LEARNED) else ())
     also, seeds, more = ALSO.get(layer, ()), SEEDS.get(name, 1), MORE.get(name, ())
-    return Run(name, layer, row.name, type(row).__module__, reads, also, seeds, more)
+    return Run(name, layer, row.name, module, reads, also, seeds, more)
 
 
 def chosen_runs(words: Sequence[str]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""What decides a run's figures, as hashes: the recordings it reads, and the code that it can reach.
+"""What decides a run's figures, as hashes: the recordings it reads, and the files of this repository that it uses.
 
 Code is compared without comments, docstrings and layout: telling more about a function is no reason to measure again.
 """
@@ -12,9 +12,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks.house.tree import asked_modules
-
 ROOT = Path(__file__).resolve().parents[2]
+LENGTH = 8
+"""Of a kept file's hash, in digits of 16: they tell a change, they guard against nobody."""
+CODE, BYTES = "**", "**bytes"
+"""Stand for all files of a folder: compared as code, or byte by byte."""
+_UNFOLLOWED = ("foldmap", "foldmap.version", "benchmarks.scoreboard")
 PACKAGES = {"foldmap": ROOT / "src" / "foldmap", "benchmarks": ROOT / "benchmarks"}
 
 
@@ -32,16 +35,41 @@ def folder_seal(path: Path) -> str:
 def reachable(module: str) -> list[str]:
     """Modules of this repository that a module imports, directly or through others, itself included, sorted.
 
-    The front door and the scoreboard's own file are not followed: they name everything.
+    The front door and the scoreboard's own file are not followed: they name everything. The version decides nothing.
     """
     found, waiting = set[str](), [module]
     while waiting:
         name = waiting.pop()
-        if name in found or name in ("foldmap", "benchmarks.scoreboard") or (path := file_of(name)) is None:
+        if name in found or name in _UNFOLLOWED or (path := file_of(name)) is None:
             continue
         found.add(name)
         waiting += _imported(name, path)
     return sorted(found)
+
+
+def seals_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Short hashes of files of this repository, by their path in it: of what code does, and of other files' bytes."""
+    return {path.relative_to(ROOT).as_posix(): _seal(path)[:LENGTH] for path in sorted(paths)}
+
+
+def tree_seals(folders: Iterable[str], by_code: bool = False) -> dict[str, str]:
+    """Short hashes of whole folders, or of single files: of all bytes, or (`by_code`) as `seals_of` has them."""
+    return {f"{one}/{CODE if by_code else BYTES}": _tree_seal(ROOT / one, by_code)[:LENGTH] for one in folders}
+
+
+def changed(kept: dict[str, str]) -> list[str]:
+    """Files and folders whose hashes are others by now, of those that `seals_of` and `tree_seals` gave."""
+    found = []
+    for name, seal in kept.items():
+        path = ROOT / name
+        if path.name in (CODE, BYTES):
+            path = path.parent
+            now = _tree_seal(path, name.endswith(CODE)) if path.exists() else ""
+        else:
+            now = _seal(path) if path.is_file() else ""
+        if not now.startswith(seal):
+            found.append(path.relative_to(ROOT).as_posix())
+    return found
 
 
 def code_seal(module: str, also: Iterable[str] = ()) -> str:
@@ -74,6 +102,8 @@ def file_of(name: str) -> Path | None:
 @cache
 def _imported(name: str, path: Path) -> list[str]:
     """What a module imports, with the packages around it."""
+    from benchmarks.house.tree import asked_modules  # here: who asks for hashes alone does not load the house's rows
+
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     asked = (one.split(".") for one in asked_modules(ast.parse(path.read_text(encoding="utf-8")), package))
     return [".".join(parts[:count]) for parts in asked for count in range(2, len(parts) + 1)]
@@ -89,6 +119,19 @@ def _code(path: Path) -> str:
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _seal(path: Path) -> str:
+    return _code(path) if path.suffix == ".py" else folder_seal(path)
+
+
+@cache
+def _tree_seal(path: Path, by_code: bool) -> str:
+    if not by_code:
+        return folder_seal(path)
+    files = (one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
+    told = (f"{one.relative_to(path).as_posix()}\0{_seal(one)}\n" for one in sorted(files) if one.name != "version.py")
+    return hashlib.sha256("".join(told).encode()).hexdigest()
 
 
 def _data(room: Path) -> Iterator[Path]:

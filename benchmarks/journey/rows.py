@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -104,9 +104,9 @@ class Cuts:
     extent_m: float = 240.0
     seed: int = 5
 
-    def longer(self, gap_s: float) -> Cuts:
-        """The row with another gap, and drives that are longer by it."""
-        return replace(self, gap_s=gap_s, frames=self.frames + round((gap_s - self.gap_s) * RATE_HZ))
+    def longer(self, gap_s: float) -> dict[str, Any]:
+        """What another gap changes of the row: drives are longer by it."""
+        return {"gap_s": gap_s, "frames": self.frames + round((gap_s - self.gap_s) * RATE_HZ)}
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""

@@ -49,12 +49,6 @@ KEPT = (
 )  # fmt: skip
 
 
-class LidarBoard(Board):
-    """The layer's board, with a folder where rows that take long keep what they have so far."""
-
-    kept: Path | None = None
-
-
 @dataclass(frozen=True)
 class ImageCodecs:
     """Image codecs of the paper with plain correlation, beside marks and the learned code with the localizer.
@@ -181,8 +175,7 @@ def _kept(row: dict[str, Any]) -> dict[str, float]:
 
 
 def _folder(board: Board) -> Path | None:
-    kept = board.kept if isinstance(board, LidarBoard) else None
-    return None if kept is None else kept / "lidar-tables"
+    return board.kept_folder and board.kept_folder / "lidar-tables"
 
 
 def table_rows() -> list[Row]:

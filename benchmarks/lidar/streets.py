@@ -179,3 +179,12 @@ def difference_of_medians(own: DoubleArray, other: DoubleArray, seed: int = 0) -
 def _off_m(row: Prediction) -> float:
     """Distance of an answer from the truth; infinite without one."""
     return math.dist(row.pose[:2], row.true_pose[:2]) if row.pose is not None else math.inf
+
+
+def paper_figures() -> list[PaperFigures]:
+    """Of the streets that are recorded."""
+    second = StreetProtocol("kitti-drive0001")
+    return [
+        PaperFigures(11, "drive0001", second, most_bit_m2=1.5, most_lateral_cm=5.0, learned=False),
+        PaperFigures(12, "paper", StreetProtocol()),
+    ]

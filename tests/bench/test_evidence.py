@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def results(name: str = "house-lines", *measured: float) -> Results:
     seeds = {}
     for seed, value in enumerate(measured or (97.25,)):
         seeds[str(seed)] = Measured(12.3, 10.0, 0.1, [{**FIGURES[0], "measured": value}, FIGURES[1]])
-    return Results(name, "python -m benchmarks.scoreboard", "in", "code", MACHINE, "1.0", seeds)
+    return Results(name, "python -m benchmarks.scoreboard", "in", {"README.md": "0"}, MACHINE, "1.0", seeds)
 
 
 def test_every_row_of_the_scoreboard_is_a_run_of_its_own_name() -> None:
@@ -71,14 +73,14 @@ def test_a_row_is_told_by_its_whole_name_first(tmp_path: Path) -> None:
         kept.seeds["0"].figures.append({**FIGURES[1], "name": name, "detail": detail})
     kept.write(tmp_path)
     rows = {line.split(" | ")[1]: line for line in papers.paper_table("lidar", tmp_path)[2:]}
-    assert "total 1 |" in rows["JPG-50"]
-    assert "total 2 |" in rows["JPG-5"]
+    assert "total 1 cm |" in rows["JPG-50"]
+    assert "total 2 cm |" in rows["JPG-5"]
 
 
 def test_roads_come_to_what_the_paper_says_and_to_the_town_s_times_their_length(tmp_path: Path) -> None:
     told = {**FIGURES[1], "name": "bytes a kilometre of road", "measured": 2000.0}
     cost = {**FIGURES[1], "name": "core-seconds a kilometre of road", "measured": 3.6}
-    held = Results("world-cities", "x", "in", "code", MACHINE, "1.0", {"0": Measured(1.0, 1.0, 0.0, [told, cost])})
+    held = Results("world-cities", "x", "in", {}, MACHINE, "1.0", {"0": Measured(1.0, 1.0, 0.0, [told, cost])})
     held.write(tmp_path)
     county, fold, country, _ = roads.roads_table(tmp_path)[2:]
     assert "| 900 GB | 1.51 GB | 67.5 MB |" in county  # 33,750 km
@@ -169,6 +171,49 @@ def test_code_is_what_a_module_reaches_without_words(tmp_path: Path, monkeypatch
     assert seal() != first
 
 
+def test_kept_files_are_compared_as_code_and_as_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "ROOT", tmp_path)
+    (tmp_path / "src").mkdir()
+    code, data = tmp_path / "src" / "a.py", tmp_path / "src" / "weights.bin"
+    code.write_text('"""Old."""\nx = 1\n')
+    data.write_bytes(b"1")
+    kept = seals.seals_of([code, data]) | seals.tree_seals(["src"]) | seals.tree_seals(["src"], by_code=True)
+    assert list(kept) == ["src/a.py", "src/weights.bin", "src/**bytes", "src/**"]
+
+    def changed() -> list[str]:
+        for one in (seals._code, seals.folder_seal, seals._tree_seal):
+            one.cache_clear()
+        return [name for name, was in kept.items() if seals.changed({name: was})]
+
+    assert changed() == []
+    code.write_text('"""New words."""\n\nx = 1  # one\n')
+    assert changed() == ["src/**bytes"]
+    code.write_text("x = 2\n")
+    assert changed() == ["src/a.py", "src/**bytes", "src/**"]
+    code.write_text("x = 1\n")
+    data.unlink()
+    assert changed() == ["src/weights.bin", "src/**bytes", "src/**"]
+
+
+def test_a_process_tells_what_it_used() -> None:
+    told = """if True:
+        import json, subprocess, sys
+        from benchmarks.evidence import seen as room
+        room.tree_seals = lambda folders, by_code: {f"{one}/**": "" for one in folders}  # the true one reads them all
+        seen = room.Seen()
+        import foldmap.version, foldmap.errors
+        open("README.md").close()
+        open("/dev/null", "w").close()
+        alone = seen.code()
+        subprocess.run([sys.executable, "-c", ""])
+        print(json.dumps([sorted(alone), sorted(seen.code().keys() - alone.keys())]))
+    """
+    ran = subprocess.run([sys.executable, "-c", told], cwd=seals.ROOT, capture_output=True, text=True, check=True)
+    alone, besides = json.loads(ran.stdout)
+    assert alone == ["README.md", "benchmarks/__init__.py", "src/foldmap/__init__.py", "src/foldmap/errors.py"]
+    assert besides == ["src/**"]
+
+
 def test_compiled_code_is_no_data_of_a_room(tmp_path: Path) -> None:
     (tmp_path / "__pycache__").mkdir()
     for name in ("a.py", "weights.bin", "__pycache__/a.kernel-1.py311.nbi", "__pycache__/a.pyc"):
@@ -186,9 +231,11 @@ def test_a_run_is_done_until_its_inputs_change_and_goes_on_with_the_next_seed(
     assert evidence.state_of(run, shared, 1, kept) == "never measured"
     asked: list[str] = []
 
-    def measured(run: Run, seed: str, *_: object) -> Measured | None:
+    code = {"pyproject.toml": seals.folder_seal(seals.ROOT / "pyproject.toml")[:8]}
+
+    def measured(run: Run, seed: str, *_: object) -> tuple[Measured, dict[str, str]] | None:
         asked.append(seed)
-        return None if asked == ["0", "1"] else Measured(1.0, 1.0, 0.0, FIGURES)
+        return None if asked == ["0", "1"] else (Measured(1.0, 1.0, 0.0, FIGURES), code)
 
     monkeypatch.setattr(evidence, "_measured", measured)
     assert not evidence.measure(run, shared, 1, tmp_path / "work", kept)  # it failed at the second seed
@@ -198,8 +245,11 @@ def test_a_run_is_done_until_its_inputs_change_and_goes_on_with_the_next_seed(
     assert evidence.state_of(run, shared, 1, kept) == "done"
     found = read_results("house-lines", kept)
     assert found is not None
-    replace(found, code="other").write(kept)
-    assert evidence.state_of(run, shared, 1, kept) == "the code is another"
+    assert found.code == code
+    replace(found, code={**code, "README.md": "0" * 8, "gone.py": "0" * 8}).write(kept)
+    assert evidence.state_of(run, shared, 1, kept) == "the code is another: README.md and 1 more"
+    replace(found, code={}).write(kept)
+    assert evidence.state_of(run, shared, 1, kept) == "nobody knows of which code"
     (kept / "house-lines.json").write_text("{}")
     with pytest.raises(ConfigError, match="does not hold results"):
         evidence.state_of(run, shared, 1, kept)
@@ -213,4 +263,9 @@ def test_a_row_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert [line["name"] for line in one["figures"]] == ["lines of the README", "pictures missing on its first screen"]
     assert one["figures"][0]["measured"] == (pages.ROOT / "README.md").read_text().count("\n")
     assert one["processor_s"] > 0
+    kept = read_results("house-readme", tmp_path / "results")
+    assert kept is not None
+    assert {"benchmarks/house/tree.py", "benchmarks/lines.py", "src/**bytes", "README.md/**bytes"} <= set(kept.code)
+    assert not any(name.startswith(("src/foldmap/lidar", "src/foldmap/version")) for name in kept.code)
+    assert evidence.state_of(run, tmp_path, 1, tmp_path / "results") == "done"
     assert not re.search(r"/(tmp|home|work)\b", json.dumps(held))

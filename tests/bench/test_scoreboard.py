@@ -19,7 +19,7 @@ from benchmarks.lidar.coders import Coders, codes_of
 from benchmarks.lidar.fold_probe import probe
 from benchmarks.lidar.folding import Overhead
 from benchmarks.lidar.hdl64 import AgainstClassical, Street, StreetProtocol, bits_at_error
-from benchmarks.lidar.paper import ImageCodecs, LidarBoard
+from benchmarks.lidar.paper import ImageCodecs
 from benchmarks.lidar.remade import Remade, elsewhere, scrambled
 from benchmarks.lidar.roundabout import training_pairs, training_part
 from benchmarks.lidar.stepping import poses_over, random_map, step_times_s
@@ -185,8 +185,7 @@ def test_image_codecs_are_matched_and_driven(
 ) -> None:
     monkeypatch.setattr("benchmarks.lidar.paper.CODECS", (ImageMapCodec("png16"),))
     monkeypatch.setattr("benchmarks.lidar.paper.REDUCED", (ImageMapCodec("jpeg", 50, 2),))
-    board.__class__ = LidarBoard
-    board.kept = tmp_path / "kept"
+    board.kept_folder = tmp_path / "kept"
     matched = {line.detail["method"]: line for line in ImageCodecs(14, "matched", asked, False).lines(board)}
     assert list(matched) == ["png16", "jpeg-50/2x", "foldmap-tiny", "foldmap-tiny-marks"]
     assert [line.detail["px_cm"] for line in matched.values()] == [20, 40, 20, 20]

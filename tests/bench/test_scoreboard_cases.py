@@ -101,13 +101,13 @@ def test_every_folder_of_the_cases_is_asked(shared_data: Path) -> None:
     folder = shared_data.parent / "cases"
     if not folder.is_dir():
         pytest.skip(f"no cases at {folder}")
-    asked = {case.folder for row in scoreboard.case_rows() if isinstance(row, CasesRow) for case in row.cases}
+    asked = {case.folder for row in scoreboard.rows_of("cases") if isinstance(row, CasesRow) for case in row.cases}
     there = {str(path.relative_to(folder)) for path in folder.glob("*/*") if path.is_dir()} - {"street-maps"}
     assert {name for name in there if "__" not in name} <= asked
     files = {path.name for path in (folder / "street-maps").iterdir() if path.suffix != ".txt"}
     commands = " ".join(
         right.command + " ".join(right.before)
-        for row in scoreboard.case_rows()
+        for row in scoreboard.rows_of("cases")
         if isinstance(row, CasesRow)
         for case in row.cases
         for right in case.rights

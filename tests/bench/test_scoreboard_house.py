@@ -49,7 +49,7 @@ def test_importing_takes_time(tmp_path: Path) -> None:
 
 
 def test_the_whole_suite_runs_only_when_it_is_named() -> None:
-    rows = scoreboard.house_rows()
+    rows = scoreboard.rows_of("house")
     assert "all-tests" not in {row.name for row in scoreboard.chosen(rows, [])}
     assert [row.name for row in scoreboard.chosen(rows, ["all-tests", "lines"])] == ["lines", "all-tests"]
     assert len({row.number for row in rows}) == len(rows) == 9

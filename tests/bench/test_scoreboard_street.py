@@ -101,7 +101,7 @@ def by_name(lines: Sequence[Line]) -> dict[str, Line]:
 
 
 def test_the_issues_targets_are_asked() -> None:
-    rows = scoreboard.street_rows()
+    rows = scoreboard.rows_of("street")
     assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
     targets = [
         {"least_pct": 60.0, "queries": 600, "graphs": 0},

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
 from point_shell import CAMERA, photo, pose_at, scene
 
 from benchmarks.lines import Line
-from benchmarks.scoreboard import measure_row, trust_rows
+from benchmarks.scoreboard import measure_row, rows_of
 from benchmarks.trust import sigma
 from benchmarks.trust.board import TrustBoard
 from benchmarks.trust.photos import PhotoMaps, hostile_lines
@@ -156,7 +156,7 @@ def test_rows_without_recordings_say_what_is_missing(tmp_path: Path, monkeypatch
     monkeypatch.delenv("FOLDMAP_BEFORE", raising=False)
     board = TrustBoard(tmp_path, quiet=True)
     town = {"sweeps", "right-sweeps", "sigma", "level"}  # measure a generated town where nothing is recorded
-    for row in trust_rows():
+    for row in rows_of("trust"):
         if row.name not in town:
             (line,) = measure_row(row, board)
             assert line.verdict.startswith("skipped"), line

@@ -53,7 +53,7 @@ def by_name(lines: list[Line]) -> dict[str, Line]:
 
 
 def test_the_issues_targets_are_asked() -> None:
-    rows = scoreboard.visual_rows()
+    rows = scoreboard.rows_of("visual")
     assert [row.number for row in rows if not isinstance(row, PaperTables)] == list(range(1, 11))
     assert {row.kilobytes: row.least_pct for row in budget_rows()} == {
         300: {"redkitchen": (99.5, None), "bonsai": (99.0, None)},

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from benchmarks.town import TownMap
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.demo import closing
 from foldmap.lidar.defaults import default_marks
@@ -18,7 +19,6 @@ from foldmap.lidar.source import RasterMap
 from foldmap.report import Page
 from foldmap.town import TownWorld, street_lanes
 from foldmap.town.lanes import next_lanes
-from foldmap.town.lidar.townmap import TownMap
 from foldmap.town.plan import arc_lengths
 from foldmap.types import DoubleArray
 
