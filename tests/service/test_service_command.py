@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import os
 import re
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foldmap.cli import app
+from foldmap.runtime.threads import use_threads
 from tests.service.conftest import Client, ServedStreet, text_of
 from tests.service.geopose_schemas import BASIC_QUATERNION, check, response
 
@@ -64,6 +66,24 @@ def test_answers_leave_at_once() -> None:
         with accepted:
             # else a body waits for the 40 ms after which a client says that it has the head
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_workers_share_the_threads(street: ServedStreet, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn")
+    from foldmap.service import serving
+    from foldmap.service.settings import ServiceSettings
+
+    told: list[str] = []
+    monkeypatch.setattr(serving, "_run", lambda config, listening: told.append(os.environ["OMP_NUM_THREADS"]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.setenv(serving.SHARED, "")
+    before = use_threads(5)
+    try:
+        for workers in (1, 2, 8):
+            serving.serve(ServiceSettings(path=street.folder / "map.fold", workers=workers), "127.0.0.1", 0)
+    finally:
+        use_threads(before)
+    assert told == ["5", "2", "1"]
 
 
 def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path, street: ServedStreet) -> None:

@@ -261,9 +261,9 @@ def _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, m
 
 
 @loop
-def walk(
+def walk(  # type: ignore[no-untyped-def]
     mode, points, ends, axes, first_stop, reach, boxes, after, near, apart, look, bits, model, fixed, state, payload
-):  # type: ignore[no-untyped-def]
+):
     """Encode or decode.
 
     Returns ``(boxes, bytes)``: how many boxes there are, -1 for a payload that no encoder writes; and the payload's
