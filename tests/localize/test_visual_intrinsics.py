@@ -19,8 +19,9 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.beside import found_beside
+from foldmap.localize.visual.freed import Freed, centre_free, gain_of, off_centre
 from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns, with_errors
-from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted, _Freed, _gain
+from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
 from foldmap.localize.visual.search import Hypothesis
 from foldmap.localize.visual.support import Support
@@ -101,10 +102,12 @@ def test_a_focal_length_within_what_is_known_of_it_widens_sigma_alone(focal: flo
     assert np.linalg.norm(off) < 3.0 * sigma
 
 
-def two_depths(focal: float) -> tuple[View, Correspondences, np.ndarray, Hypothesis]:
+def two_depths(
+    focal: float, centre_px: tuple[float, float] = (0.0, 0.0)
+) -> tuple[View, Correspondences, np.ndarray, Hypothesis]:
     """A view given that focal length over the true one, points at two depths, the true pose, and that of the far ones.
 
-    A part of the matches is wrong, as where the far ones hold the pose.
+    The view's centre is off by so much. A part of the matches is wrong, as where the far ones hold the pose.
     """
     rng, pose = np.random.default_rng(4), np.eye(4)
     depth = np.repeat([13.0, 4.0], [90, 60])
@@ -112,9 +115,11 @@ def two_depths(focal: float) -> tuple[View, Correspondences, np.ndarray, Hypothe
     points[:, 2] += rng.uniform(-0.5, 0.5, 150)
     places = CAMERA.project(points) + rng.normal(0, 0.5, (150, 2))
     places[rng.permutation(150)[:30]] += rng.uniform(-15, 15, (30, 2))
-    view = prepare(given(taken(0)[0], focal))
+    view = prepare(given(taken(0)[0], focal, centre_px))
     matched, far = Correspondences(places, points), Correspondences(places[:90], points[:90])
-    held = refine_pose([view], [far], pose, 3.0)
+    held = pose
+    for loss_px in (100.0, 3.0):
+        held = refine_pose([view], [far], held, loss_px)
     return view, matched, pose, Hypothesis(held, [far], Support(0, 0, 0, 0.0, 0.0, 0.0), 0.5)
 
 
@@ -126,7 +131,7 @@ def test_a_pose_that_hangs_on_one_depth_is_not_sure_of_the_focal_length(focal: f
     assert likely.share > 1.05
     assert apart(likely.rig_SE3_world, pose)[0] < 0.1 < apart(best.rig_SE3_world, pose)[0]
     # what is refined from the pose tells nothing: the answer is so wide all the same
-    near = _Freed(best.rig_SE3_world, np.zeros(4), best.inliers, 0.5)
+    near = Freed(best.rig_SE3_world, np.zeros(4), best.inliers, 0.5)
     known = Settled(best.rig_SE3_world, 1e-6 * np.eye(6), 90, 0.5)
     doubt = np.array(DOUBTS["given"])
     doubted = _doubted(known, near, 0.0, doubt, beside)
@@ -149,10 +154,10 @@ def test_a_focal_length_that_explains_no_more_is_not_believed() -> None:
     """Wrong matches bend it far, and surely by its own standard deviation."""
     view, matched, pose, best = two_depths(1.0)
     right = replace(best, rig_SE3_world=refine_pose([view], [matched], pose, 3.0))
-    bent = _Freed(best.rig_SE3_world, np.array([0.03, 0.0, 0.0, 0.0]), [matched], 0.5)
-    assert _gain([view], right, bent) < 0.0
+    bent = Freed(best.rig_SE3_world, np.array([0.03, 0.0, 0.0, 0.0]), [matched], 0.5)
+    assert gain_of([view], right, bent) < 0.0
     off, numbers = two_depths(0.98)[0], np.array([-np.log(0.98), 0.0, 0.0, 0.0])
-    assert _gain([off], best, _Freed(pose, numbers, [matched], 0.5)) > 50.0
+    assert gain_of([off], best, Freed(pose, numbers, [matched], 0.5)) > 50.0
 
 
 def test_a_moved_lens_is_never_ok() -> None:
@@ -162,6 +167,18 @@ def test_a_moved_lens_is_never_ok() -> None:
         assert found.status is not Status.OK
         if found.pose is not None:
             assert apart(found.pose, pose)[0] < 0.1
+
+
+@pytest.mark.parametrize("centre_px", [(50.0, -25.0), (-20.0, -45.0)])
+def test_a_pose_that_hangs_on_one_depth_does_not_hide_a_moved_lens(centre_px: tuple[float, float]) -> None:
+    free, nothing = centre_free(np.array([0.5, 0.002, 0.002, 0.002])), np.zeros(4)
+    view, matched, pose, best = two_depths(1.0, centre_px)
+    found = off_centre([view], 0.0, [matched], best, (best.rig_SE3_world, nothing), 8.0, free)
+    assert found is not None
+    assert found.numbers[2:] == pytest.approx([-centre_px[0] / 500, -centre_px[1] / 500], abs=0.01)
+    assert apart(found.rig_SE3_world, pose)[0] < 0.02 < apart(best.rig_SE3_world, pose)[0]
+    view, matched, pose, best = two_depths(1.0)
+    assert off_centre([view], 0.0, [matched], best, (best.rig_SE3_world, nothing), 8.0, free) is None
 
 
 def test_a_guess_makes_a_pose_less_sure() -> None:

@@ -16,7 +16,7 @@ from foldmap.visual.match.view import View
 
 _BESIDE, _FARTHEST = 0.02, 4
 """With focal lengths that are off by so much a pose is sought, too; farther, in so many steps, while more agree."""
-_SHARP = 0.25  # of an inlier's largest error: matches agree so well where the pose and its camera are right
+SHARP = 0.25  # of an inlier's largest error: matches agree so well where the pose and its camera are right
 TELLING = 0.95, 1.05
 """Shares of the matches that agree with the given focal length: where fewer than the first agree with one beside it, it
 is told; where more than the second, a given one is wrong (none of 260 right photos of two scenes)."""
@@ -41,7 +41,7 @@ def found_beside(
     Where a photo sees two depths, and few points of one of them, the best pose hangs on the other, and so does what is
     refined from it: nothing near it tells that with another focal length both agree.
     """
-    agreeing = max(agreeing_with(views, surer, best.rig_SE3_world, _SHARP * error_px), 1e-9)
+    agreeing = max(agreeing_with(views, surer, best.rig_SE3_world, SHARP * error_px), 1e-9)
     few = [Correspondences(part.xy_px[:RIVAL_MATCHES], part.points_world[:RIVAL_MATCHES]) for part in surer]
     found = []
     for way in (-_BESIDE, _BESIDE):
@@ -50,7 +50,7 @@ def found_beside(
             numbers = np.tile([way * step, 0.0, 0.0, 0.0], len(views))
             now = seen_with(views, numbers)
             solved = solve.ransac_pose(now, few, 0.5 * error_px, _RIVAL_SAMPLES, polish=_RIVAL_POLISH)
-            share = 0.0 if solved is None else agreeing_with(now, surer, solved[0], _SHARP * error_px) / agreeing
+            share = 0.0 if solved is None else agreeing_with(now, surer, solved[0], SHARP * error_px) / agreeing
             if solved is None or (last is not None and share <= last.share):
                 break
             last = Beside(solved[0], numbers, share)

@@ -17,7 +17,7 @@ import numpy as np
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.localize.evidence import MapCalibration, mahalanobis
 from foldmap.localize.tail import LEAST, Tail
-from foldmap.localize.visual.intrinsics import CORRELATION
+from foldmap.localize.visual.freed import CORRELATION
 from foldmap.localize.visual.localizer import VisualLocalizer
 from foldmap.localize.visual.search import LEAST_NOISE_PX
 from foldmap.types import BoolArray, DoubleArray

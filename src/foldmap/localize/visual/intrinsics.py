@@ -12,14 +12,38 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foldmap.localize.visual.beside import RIVAL_MATCHES, TELLING, Beside, agreeing_with, found_beside, most_agree
+from foldmap.localize.visual.beside import (
+    RIVAL_MATCHES,
+    TELLING,
+    Beside,
+    agreeing_with,
+    found_beside,
+    most_agree,
+)
+from foldmap.localize.visual.freed import (
+    CORRELATION,
+    FREE,
+    LEAST_MATCHES,
+    OFF_CENTRE,
+    ROUGHLY,
+    WIDE,
+    Freed,
+    centre_free,
+    centre_off,
+    close_to,
+    gain_of,
+    glance_at,
+    look_through,
+    off_centre,
+    refit,
+    told_off,
+)
 from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, look, residuals_of
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints
-from foldmap.visual.match import solve
 from foldmap.visual.match.lens import NUMBERS, Normal, moved_by, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
-from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
+from foldmap.visual.match.solve import Correspondences, noise_px
 from foldmap.visual.match.view import View
 from foldmap.visual.source import Query
 
@@ -30,11 +54,8 @@ DOUBTS = {
 }
 """Standard deviations of what is known of a camera: log focal length, log aspect, principal point (share of the focal
 length); of a calibrated one, of a focal length in EXIF, and of a guess."""
-_FREE = (0.5, 0.3, 0.3, 0.3)
 _TOLD = 0.15  # of what matches tell intrinsics to: so much may be off unnoticed, in the median
 _FEW = 40  # matches of which the few that chance puts among them bend the pose by as much as noise does
-CORRELATION = 0.2
-"""Of the errors of two matches in one cell of an image."""
 _SHARED = 1.4  # standard deviations that residuals show: what all matches share moves the pose, and leaves no residual
 SUSPECT = 50.0
 """How much less the squared residuals, in units of the noise, must be with freed intrinsics than with those given."""
@@ -56,10 +77,6 @@ _FAR_GIVEN = 2.0  # and a focal length that was given, whatever the matches tell
 _MORE = 1.0  # standard deviations of their number by which more points must be found
 _MISFIT = 3.0  # by which found intrinsics bend to what the map errs: their standard deviations are so much larger
 _ANOTHER = 4.0  # and so much again of a camera that is another: its lens is as well
-_WIDE = 3.0  # inlier errors within which points are looked for where intrinsics may be wrong
-_GLANCED, _ROUNDS, _MOST = 600, 3, 6000
-_ROUGHLY = 1e-3  # steps of angles and intrinsics so small end what is refined again
-_LEAST = 12  # matches that ten numbers are found from
 _UNFIT = "the intrinsics do not fit"
 
 
@@ -84,17 +101,6 @@ class Settled:
     wrong: str = ""
 
 
-@dataclass(frozen=True)
-class _Freed:
-    """A pose with intrinsics of its own: how they differ from the given ones, (4 V,), the matches, and their noise."""
-
-    rig_SE3_world: DoubleArray
-    numbers: DoubleArray
-    inliers: list[Correspondences]
-    noise_px: float
-    gain: float = 0.0
-
-
 def settle(
     queries: Sequence[Query],
     views: Sequence[View],
@@ -117,8 +123,8 @@ def settle(
             asked only where near ones find more.
     """
     doubt = np.array([DOUBTS[query.intrinsics] for query in queries]).ravel()
-    nothing, free = np.zeros(len(doubt)), np.tile(_FREE, len(views))
-    close, noise = _close(views, best.inliers, best.rig_SE3_world)
+    nothing, free = np.zeros(len(doubt)), np.tile(FREE, len(views))
+    close, noise = close_to(views, best.inliers, best.rig_SE3_world)
     # what the map's points are off by is in the residuals, but for what they share
     spread_px = _SHARED * noise
     formal = normal_equations(views, close, best.rig_SE3_world, spread_px, CORRELATION)
@@ -128,20 +134,20 @@ def settle(
         covariance = covariance * (1.0 + (_FEW / count) ** 2)
     as_given = Settled(best.rig_SE3_world, covariance, count, noise)
     focal_alone = np.where(np.arange(len(doubt)) % NUMBERS == 0, free, doubt)
-    near, off, beside = _near(views, around, best, error_px, focal_alone)
+    near, off, beside, centred = _near(views, around, best, error_px, focal_alone)
     pull = formal.pull(free) * spread_px**2 / (noise**2 + around.noise_px**2)
-    if clear and off < _LIKELY and pull < max(_PULL, _PULL_EACH * count):
+    if clear and off < _LIKELY and centred is None and pull < max(_PULL, _PULL_EACH * count):
         return _doubted(as_given, near, off, doubt, beside)
     # what follows is for cameras that seem to be others: another lens bends the whole pose, too
     few = _few(views, matches, around)
     agreeing = agreeing_with(views, few, best.rig_SE3_world, error_px)
     share = agreeing / max(sum(len(part) for part in few), 1)
-    here = _glance(views, around, best, (best.rig_SE3_world, nothing), error_px)
+    here = glance_at(views, around, best, (best.rig_SE3_world, nothing), error_px)
     rival = most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
     if rival is not None or not clear or share < _AGREED:
         most = agreeing if rival is None else agreeing_with(seen_with(views, rival[1]), few, rival[0], error_px)
         rival = most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
-    glances = [here] if rival is None else [here, _glance(views, around, best, rival, error_px)]
+    glances = [here] if rival is None else [here, glance_at(views, around, best, rival, error_px)]
     glance = max((one for one in glances if one is not None), key=lambda one: one.gain, default=None)
     usual = 1.0 if here is None else min(1.0, _USUAL / max(here.gain, 1e-9))
     if here is not None and as_given.covariance is not None and usual < 1.0:
@@ -153,22 +159,27 @@ def settle(
         as_given = replace(as_given, covariance=as_given.covariance + np.outer(moved, moved))
     found, freed = 0, None
     if glance is not None and glance.gain >= SUSPECT:
-        freed = _freed(views, around, glance, error_px, free, around.similarity)
+        freed = look_through(views, around, glance, error_px, free, around.similarity)
         if freed is None:
             return replace(as_given, wrong=_UNFIT)
         errors = residuals_of(seen_with(views, freed.numbers), freed.inliers, freed.rig_SE3_world)
         found = int((np.linalg.norm(errors, axis=1) < 3.0 * noise).sum())
     # what is bent to some points is no better camera: the right one shows where the others are
     if freed is None or found < as_given.inliers + _MORE * np.sqrt(as_given.inliers):
+        if centred is not None:
+            free = centre_free(focal_alone)
+            freed = look_through(views, around, centred, error_px, free, best.similar)
+            if freed is None or centre_off(freed.numbers) > OFF_CENTRE:
+                return _doubted(_found(queries, views, around, as_given, freed, free), near, 0.0, doubt, beside)
         # a given focal length is known to 1 %: what lies within leaves the pose, which no small map tells better
         given = all(query.intrinsics == "given" for query in queries)
         as_known = given and float(np.abs(near.numbers[::NUMBERS]).max()) < DOUBTS["given"][0]
-        if off < _SURE or as_known or as_given.covariance is None or _gain(views, best, near) < _SURE**2:
+        if off < _SURE or as_known or as_given.covariance is None or gain_of(views, best, near) < _SURE**2:
             return _doubted(as_given, near, off, doubt, beside)
-        freed = _freed(views, around, near, error_px, focal_alone, best.similar)
+        freed = look_through(views, around, near, error_px, focal_alone, best.similar)
         return _doubted(_found(queries, views, around, as_given, freed, focal_alone), near, 0.0, doubt, beside)
     # mostly the focal length alone is wrong: what else is known of the camera keeps its say
-    simple = _refit(views, freed, focal_alone)
+    simple = refit(views, freed, focal_alone)
     if simple.gain < SUSPECT:
         freed, free = simple, focal_alone
     return _doubted(_found(queries, views, around, as_given, freed, free), near, 0.0, doubt, beside)
@@ -176,19 +187,21 @@ def settle(
 
 def _near(
     views: Sequence[View], around: MapPoints, best: Hypothesis, error_px: float, prior: DoubleArray
-) -> tuple[_Freed, float, list[Beside]]:
-    """The pose with the focal length near the given one, how many standard deviations off that is; `found_beside`.
+) -> tuple[Freed, float, list[Beside], Freed | None]:
+    """The pose with the focal length near the given one, how many standard deviations off that is, and others.
+
+    The others are those of `found_beside`, and that of `off_centre`.
 
     The points that were found are those that suit the given one. So others are looked for, first far and wide: where a
     focal length is 2 % off, those of another depth than what the pose hangs on are many pixels away.
     """
     pose, numbers, sigma_px = best.rig_SE3_world, np.zeros(len(prior)), error_px
-    beside = list[Beside]()
-    for within in (_WIDE, 1.0):
+    beside, centred = list[Beside](), None
+    for within in (WIDE, 1.0):
         now = seen_with(views, numbers)
         parts, similar = look(now, around, pose, within * error_px, _NEAR_POINTS, best.similar)
-        if sum(len(part) for part in parts) < _LEAST:
-            return _Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0, beside
+        if sum(len(part) for part in parts) < LEAST_MATCHES:
+            return Freed(best.rig_SE3_world, np.zeros(len(prior)), best.inliers, sigma_px), 0.0, beside, None
         # what chance finds hides among the less similar
         surer = _most_similar(parts, similar)
         if within > 1.0:
@@ -196,20 +209,15 @@ def _near(
             better = max(beside, key=lambda one: one.share, default=None)
             if better is not None and better.share > TELLING[1]:
                 pose, numbers = better.rig_SE3_world, better.numbers
+            centred = off_centre(views, around.noise_px, surer, best, (pose, numbers), error_px, centre_free(prior))
         for most_px in (error_px, error_px / 3.0) if within > 1.0 else ():
-            pose, numbers = refine_with_lens(views, surer, pose, most_px, prior, numbers, CORRELATION, _ROUGHLY)
+            pose, numbers = refine_with_lens(views, surer, pose, most_px, prior, numbers, CORRELATION, ROUGHLY)
         errors = residuals_of(seen_with(views, numbers), surer, pose)
         close = np.linalg.norm(errors, axis=1) < error_px
         sigma_px = max(noise_px(errors[close if close.any() else slice(None)]), LEAST_NOISE_PX)
-    pose, numbers = refine_with_lens(views, parts, pose, sigma_px, prior, numbers, CORRELATION, _ROUGHLY)
-    spread_px = float(np.hypot(sigma_px, around.noise_px))
-    now = seen_with(views, numbers)
-    normal = normal_equations(now, parts, pose, spread_px, CORRELATION, 3.0 * sigma_px)
-    covariance = normal.with_prior(prior, np.zeros(len(prior))).covariance()
-    off = 0.0
-    if covariance is not None:
-        off = float((np.abs(numbers) / np.sqrt(np.diag(covariance)[6:]))[::NUMBERS].max())
-    return _Freed(pose, numbers, parts, sigma_px), off, beside
+    pose, numbers = refine_with_lens(views, parts, pose, sigma_px, prior, numbers, CORRELATION, ROUGHLY)
+    near = Freed(pose, numbers, parts, sigma_px)
+    return near, float(told_off(views, around.noise_px, near, prior)[::NUMBERS].max()), beside, centred
 
 
 def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
@@ -220,7 +228,7 @@ def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> l
     return [Correspondences(part.xy_px[order], part.points_world[order]) for part, order in kept]
 
 
-def _doubted(as_given: Settled, near: _Freed, off: float, doubt: DoubleArray, beside: Sequence[Beside]) -> Settled:
+def _doubted(as_given: Settled, near: Freed, off: float, doubt: DoubleArray, beside: Sequence[Beside]) -> Settled:
     """The answer with the given intrinsics; where others near them seem better, it may be off by what they move it.
 
     They seem so where matches tell the focal length well, and where they tell it badly and it is found far from the
@@ -249,7 +257,7 @@ def _found(
     views: Sequence[View],
     around: MapPoints,
     as_given: Settled,
-    freed: _Freed | None,
+    freed: Freed | None,
     free: DoubleArray,
 ) -> Settled:
     """The answer with the intrinsics that were found, known before to ``free``; wrong where they cannot be right."""
@@ -265,6 +273,7 @@ def _found(
     off = np.abs(freed.numbers) / np.hypot(doubt, _MISFIT * np.sqrt(np.diag(whole)[6:]))
     given = all(query.intrinsics == "given" for query in queries)
     far = given and float((np.abs(freed.numbers) / doubt)[::NUMBERS].max()) > _FAR_GIVEN
+    far = far or (given and centre_off(freed.numbers) > OFF_CENTRE)
     wrong = _told(views[0], now[0]) if far or off.max() > _FAR else ""
     count, focal = sum(len(part) for part in freed.inliers), float(np.exp(freed.numbers[0]))
     misfit = _MISFIT * (_ANOTHER if wrong else 1.0)
@@ -298,7 +307,7 @@ def guessed_focal(
     found = most_agree(views, parts, _ANY, 0.0, error_px)
     if found is None:
         return 1.0
-    prior = np.array([*_FREE[:1], *DOUBTS["guessed"][1:]])
+    prior = np.array([*FREE[:1], *DOUBTS["guessed"][1:]])
     numbers = refine_with_lens(views, parts, found[0], error_px / 3.0, prior, found[1], CORRELATION)[1]
     return float(np.exp(np.clip(numbers[0], np.log(_ANY[0]), np.log(_ANY[-1]))))
 
@@ -310,96 +319,6 @@ def _few(views: Sequence[View], matches: Sequence[Matches], around: MapPoints) -
         few = part.take(slice(RIVAL_MATCHES))
         parts.append(Correspondences(view.xy_px[few.keypoint], around.points_world[few.point]))
     return parts
-
-
-def _glance(
-    views: Sequence[View],
-    around: MapPoints,
-    best: Hypothesis,
-    start: tuple[DoubleArray, DoubleArray],
-    error_px: float,
-) -> _Freed | None:
-    """What freed intrinsics explain better than the given ones among points looked for far and wide."""
-    (pose, numbers), free = start, np.tile(_FREE, len(views))
-    parts, _ = look(seen_with(views, numbers), around, pose, _WIDE * error_px, _GLANCED, around.similarity)
-    if sum(len(part) for part in parts) < _LEAST:
-        return None
-    for within in (_WIDE, 1.0):
-        sigma_px = within * error_px / 3.0
-        pose, numbers = refine_with_lens(views, parts, pose, sigma_px, free, numbers, CORRELATION, _ROUGHLY)
-    now = seen_with(views, numbers)
-    close, noise = _close(now, parts, pose, error_px)
-    pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
-    given = solve.refine_pose(views, parts, best.rig_SE3_world, error_px)
-    given = solve.refine_pose(views, parts, given, 3.0 * noise)
-    now = seen_with(views, numbers)
-    share = normal_equations(now, close, pose, noise, CORRELATION).weight / max(sum(len(part) for part in close), 1)
-    gain = _cost(views, parts, given, noise) - _cost(now, parts, pose, noise)
-    return _Freed(pose, numbers, parts, noise, gain * share)
-
-
-def _gain(views: Sequence[View], best: Hypothesis, near: _Freed) -> float:
-    """What the focal length found near the given one explains better, of what was found with it.
-
-    Where points are few, wrong matches among them bend a focal length far: its standard deviation says nothing of that,
-    and no more of them fit than with the given one.
-    """
-    given = solve.refine_pose(views, near.inliers, best.rig_SE3_world, 3.0 * near.noise_px)
-    now = seen_with(views, near.numbers)
-    normal = normal_equations(now, near.inliers, near.rig_SE3_world, near.noise_px, CORRELATION)
-    share = normal.weight / max(sum(len(part) for part in near.inliers), 1)
-    worse = _cost(views, near.inliers, given, near.noise_px)
-    return (worse - _cost(now, near.inliers, near.rig_SE3_world, near.noise_px)) * share
-
-
-def _cost(views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, noise: float) -> float:
-    """Squared residuals in units of the noise, none counted for more than three of it."""
-    square = (residuals_of(views, parts, rig_SE3_world) ** 2).sum(axis=1)
-    return float(np.minimum(square / noise**2, 9.0).sum())
-
-
-def _freed(
-    views: Sequence[View], around: MapPoints, start: _Freed, error_px: float, free: DoubleArray, similar: float
-) -> _Freed | None:
-    """The same once the map was looked at through that lens, closer and closer, for points so similar at least."""
-    pose, numbers, noise = start.rig_SE3_world, start.numbers, start.noise_px
-    parts = start.inliers
-    for round_ in range(_ROUNDS):
-        now = seen_with(views, numbers)
-        radius_px = error_px if round_ < 2 else max(4.0 * noise, 1.5)
-        parts, _ = look(now, around, pose, radius_px, _MOST, similar)
-        if sum(len(part) for part in parts) < _LEAST:
-            return None
-        parts, noise = _close(now, parts, pose)
-        pose, numbers = refine_with_lens(views, parts, pose, noise, free, numbers, CORRELATION)
-    parts, noise = _close(seen_with(views, numbers), parts, pose)
-    return _Freed(pose, numbers, parts, noise, start.gain)
-
-
-def _refit(views: Sequence[View], freed: _Freed, prior: DoubleArray) -> _Freed:
-    """The same matches with another prior of the intrinsics, and how much worse they fit then."""
-    noise = freed.noise_px
-    pose, numbers = refine_with_lens(
-        views, freed.inliers, freed.rig_SE3_world, noise, prior, freed.numbers, CORRELATION
-    )
-    before, now = seen_with(views, freed.numbers), seen_with(views, numbers)
-    normal = normal_equations(before, freed.inliers, freed.rig_SE3_world, noise, CORRELATION)
-    share = normal.weight / max(sum(len(part) for part in freed.inliers), 1)
-    worse = _cost(now, freed.inliers, pose, noise) - _cost(before, freed.inliers, freed.rig_SE3_world, noise)
-    return _Freed(pose, numbers, freed.inliers, noise, worse * share)
-
-
-def _close(
-    views: Sequence[View], parts: Sequence[Correspondences], rig_SE3_world: DoubleArray, most_px: float = np.inf
-) -> tuple[list[Correspondences], float]:
-    """Matches within three sigma of where the pose puts them, and sigma, of those within so much."""
-    errors = residuals_of(views, parts, rig_SE3_world)
-    noise = max(noise_px(errors[np.linalg.norm(errors, axis=1) < most_px]), LEAST_NOISE_PX)
-    kept = []
-    for view, part in zip(views, parts, strict=True):
-        near = np.linalg.norm(residuals_px(view, part, rig_SE3_world), axis=1) < 3.0 * noise
-        kept.append(Correspondences(part.xy_px[near], part.points_world[near]))
-    return kept, noise
 
 
 def _told(given: View, found: View) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -72,7 +73,6 @@ def normal_equations(
     sigma_px: float,
     correlation: float,
     most_px: float = np.inf,
-    weights: Sequence[DoubleArray] | None = None,
 ) -> Normal:
     """Linearize reprojection errors at a pose, for the centre in the world, a turn in the rig, and the intrinsics.
 
@@ -83,89 +83,103 @@ def normal_equations(
         sigma_px: of a residual in one direction.
         correlation: of the errors of two matches in one cell of an image: each counts the less the more share it.
         most_px: longer residuals have no say.
-        weights: what each match of a view counts, where that is known already.
     """
-    weights = weights or [_weights(view, part.xy_px, correlation) for view, part in zip(views, matched, strict=True)]
-    size = 6 + NUMBERS * len(views)
-    matrix, right, weight = np.zeros((size, size)), np.zeros(size), 0.0
-    for number, (view, part) in enumerate(zip(views, matched, strict=True)):
-        camera_SE3_rig = np.ascontiguousarray(view.camera_SE3_rig)
-        own, towards, count = _summed(
-            np.ascontiguousarray(part.points_world),
-            np.ascontiguousarray(part.xy_px),
-            weights[number],
-            (np.ascontiguousarray(rig_SE3_world), camera_SE3_rig),
-            (*view.focal_px, *view.centre_px),
-            most_px,
-        )
-        if len(views) == 1:
-            return Normal(own / sigma_px**2, towards / sigma_px**2, count)
-        at = 6 + NUMBERS * number
-        rows = np.concatenate([np.arange(6), np.arange(at, at + NUMBERS)])
-        matrix[np.ix_(rows, rows)] += own / sigma_px**2
-        right[rows] += towards / sigma_px**2
-        weight += count
-    return Normal(matrix, right, weight)
+    seen = _packed(views, matched, correlation)
+    pose, nothing = np.ascontiguousarray(rig_SE3_world, np.float64), np.zeros(NUMBERS * len(views))
+    return Normal(*_summed(seen, pose, nothing, float(sigma_px), float(most_px)))
+
+
+class _Packed(NamedTuple):
+    """What was seen in all views, one after the other: points (N, 3), places (N, 2), weights (N,)."""
+
+    points: AnyArray
+    xy_px: AnyArray
+    weights: AnyArray
+    ends: AnyArray  # of each view, int64 (V,)
+    cameras: AnyArray  # camera_SE3_rig, (V, 4, 4)
+    pinholes: AnyArray  # fx, fy, cx, cy, (V, 4)
+
+
+def _packed(views: Sequence[View], matched: Sequence[Correspondences], correlation: float) -> _Packed:
+    points = np.ascontiguousarray(np.concatenate([part.points_world for part in matched]), np.float64)
+    xy_px = np.ascontiguousarray(np.concatenate([part.xy_px for part in matched]), np.float64)
+    ends = np.cumsum(np.array([len(part) for part in matched], np.int64))
+    corners = np.array([(*view.low_px, *view.high_px) for view in views], np.float64)
+    pinholes = np.array([(*view.focal_px, *view.centre_px) for view in views], np.float64)
+    cameras = np.array([view.camera_SE3_rig for view in views], np.float64)
+    return _Packed(points, xy_px, _weights(xy_px, ends, corners, float(correlation)), ends, cameras, pinholes)
 
 
 @njit(cache=True)
 def _summed(
-    points: AnyArray,
-    xy_px: AnyArray,
-    weights: AnyArray,
-    poses: tuple[AnyArray, AnyArray],
-    pinhole: tuple[float, float, float, float],
-    most_px: float,
+    seen: _Packed, rig: AnyArray, numbers: AnyArray, sigma_px: float, most_px: float
 ) -> tuple[AnyArray, AnyArray, float]:
-    """Sums of one view over its matches: (10, 10), (10,), and their weights."""
-    rig, camera = poses
-    fx, fy, cx, cy = pinhole
-    matrix, right, total = np.zeros((10, 10)), np.zeros(10), 0.0
+    """Normal equations over the matches, (6 + 4 V, 6 + 4 V) and (6 + 4 V,), and the sum of the weights."""
+    size = 6 + NUMBERS * len(seen.ends)
+    matrix, right, total, n = np.zeros((size, size)), np.zeros(size), 0.0, 0
     j, by_rig, p, c = np.zeros((2, 10)), np.zeros((2, 3)), np.zeros(3), np.zeros(3)
-    for n in range(len(points)):
-        for i in range(3):
-            p[i] = rig[i, 0] * points[n, 0] + rig[i, 1] * points[n, 1] + rig[i, 2] * points[n, 2] + rig[i, 3]
-        for i in range(3):
-            c[i] = camera[i, 0] * p[0] + camera[i, 1] * p[1] + camera[i, 2] * p[2] + camera[i, 3]
-        if not c[2] > 0.0:
-            continue
-        x, y = fx * c[0] / c[2], fy * c[1] / c[2]
-        off_x, off_y = x + cx - xy_px[n, 0], y + cy - xy_px[n, 1]
-        if not off_x * off_x + off_y * off_y < most_px * most_px:
-            continue
-        for i in range(3):
-            by_rig[0, i] = (fx * camera[0, i] - x * camera[2, i]) / c[2]
-            by_rig[1, i] = (fy * camera[1, i] - y * camera[2, i]) / c[2]
-        for k in range(2):
-            g = by_rig[k]
-            # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
+    column = np.arange(10)
+    for view in range(len(seen.ends)):
+        camera, own = seen.cameras[view], numbers[NUMBERS * view : NUMBERS * view + NUMBERS]
+        given_x, given_y, cx, cy = seen.pinholes[view]
+        fx, fy = given_x * np.exp(own[0] + 0.5 * own[1]), given_y * np.exp(own[0] - 0.5 * own[1])
+        cx, cy = cx + given_x * own[2], cy + given_y * own[3]
+        column[6:] = np.arange(6 + NUMBERS * view, 10 + NUMBERS * view)
+        for n in range(0 if view == 0 else seen.ends[view - 1], seen.ends[view]):
             for i in range(3):
-                j[k, i] = -(g[0] * rig[0, i] + g[1] * rig[1, i] + g[2] * rig[2, i])
-            j[k, 3] = g[1] * p[2] - g[2] * p[1]
-            j[k, 4] = g[2] * p[0] - g[0] * p[2]
-            j[k, 5] = g[0] * p[1] - g[1] * p[0]
-        j[0, 6], j[1, 6], j[0, 7], j[1, 7] = x, y, 0.5 * x, -0.5 * y
-        j[0, 8], j[1, 9] = fx, fy
-        w = weights[n]
-        total += w
-        for a in range(10):
-            right[a] += w * (j[0, a] * off_x + j[1, a] * off_y)
-            for b in range(a + 1):
-                matrix[a, b] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
-    for a in range(10):
+                p[i] = rig[i, 3]
+                for k in range(3):
+                    p[i] += rig[i, k] * seen.points[n, k]
+            for i in range(3):
+                c[i] = camera[i, 0] * p[0] + camera[i, 1] * p[1] + camera[i, 2] * p[2] + camera[i, 3]
+            if not c[2] > 0.0:
+                continue
+            x, y = fx * c[0] / c[2], fy * c[1] / c[2]
+            off_x, off_y = x + cx - seen.xy_px[n, 0], y + cy - seen.xy_px[n, 1]
+            if not off_x * off_x + off_y * off_y < most_px * most_px:
+                continue
+            for i in range(3):
+                by_rig[0, i] = (fx * camera[0, i] - x * camera[2, i]) / c[2]
+                by_rig[1, i] = (fy * camera[1, i] - y * camera[2, i]) / c[2]
+            for k in range(2):
+                g = by_rig[k]
+                # moving the centre by d moves points by -R d in the rig; turning the rig by w moves them by p x w
+                for i in range(3):
+                    j[k, i] = -(g[0] * rig[0, i] + g[1] * rig[1, i] + g[2] * rig[2, i])
+                j[k, 3] = g[1] * p[2] - g[2] * p[1]
+                j[k, 4] = g[2] * p[0] - g[0] * p[2]
+                j[k, 5] = g[0] * p[1] - g[1] * p[0]
+            j[0, 6], j[1, 6], j[0, 7], j[1, 7] = x, y, 0.5 * x, -0.5 * y
+            j[0, 8], j[1, 9] = given_x, given_y
+            w = seen.weights[n] / sigma_px**2
+            total += seen.weights[n]
+            for a in range(10):
+                right[column[a]] += w * (j[0, a] * off_x + j[1, a] * off_y)
+                for b in range(a + 1):
+                    matrix[column[a], column[b]] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
+    for a in range(size):
         for b in range(a):
             matrix[b, a] = matrix[a, b]
     return matrix, right, total
 
 
-def _weights(view: View, xy_px: DoubleArray, correlation: float) -> DoubleArray:
+@njit(cache=True)
+def _weights(xy_px: AnyArray, ends: AnyArray, corners: AnyArray, correlation: float) -> AnyArray:
     """What each match counts, (N,): less where many lie in one cell of the image (Kish's design effect)."""
-    low, high = np.asarray(view.low_px), np.asarray(view.high_px)
-    share = np.clip((xy_px - low) / np.maximum(high - low, 1e-9), 0.0, 1.0 - 1e-9)
-    column, row = (share * [_COLUMNS, _ROWS]).astype(np.int64).T
-    cell = row * _COLUMNS + column
-    count = np.bincount(cell)[cell]
-    return np.asarray(1.0 / (1.0 + (count - 1.0) * correlation))
+    weights, cells, first = np.empty(len(xy_px)), np.empty(len(xy_px), np.int64), 0
+    for view in range(len(ends)):
+        low_x, low_y, high_x, high_y = corners[view]
+        wide, tall = max(high_x - low_x, 1e-9), max(high_y - low_y, 1e-9)
+        count = np.zeros(_COLUMNS * _ROWS)
+        for n in range(first, ends[view]):
+            column = min(max((xy_px[n, 0] - low_x) / wide, 0.0), 1.0 - 1e-9) * _COLUMNS
+            row = min(max((xy_px[n, 1] - low_y) / tall, 0.0), 1.0 - 1e-9) * _ROWS
+            cells[n] = int(row) * _COLUMNS + int(column)
+            count[cells[n]] += 1.0
+        for n in range(first, ends[view]):
+            weights[n] = 1.0 / (1.0 + (count[cells[n]] - 1.0) * correlation)
+        first = ends[view]
+    return weights
 
 
 def adjusted(view: View, numbers: DoubleArray) -> View:
@@ -199,33 +213,70 @@ def refine_with_lens(
         correlation: as of `normal_equations`.
         small: a step of angles and intrinsics that ends it.
     """
-    pose, numbers = np.array(rig_SE3_world), np.array(start)
-    weights = [_weights(view, part.xy_px, correlation) for view, part in zip(views, matched, strict=True)]
+    seen, pose = _packed(views, matched, correlation), np.ascontiguousarray(rig_SE3_world, np.float64)
+    refined: tuple[DoubleArray, DoubleArray] = _refined(seen, pose, np.array(start), float(sigma_px), prior, small)
+    return refined
 
-    def at(pose: DoubleArray, numbers: DoubleArray) -> Normal:
-        now = seen_with(views, numbers)
-        normal = normal_equations(now, matched, pose, sigma_px, correlation, 3.0 * sigma_px, weights)
-        return normal.with_prior(prior, numbers)
 
-    normal = at(pose, numbers)
+@njit(cache=True)
+def _refined(
+    seen: _Packed, pose: AnyArray, numbers: AnyArray, sigma_px: float, prior: AnyArray, small: float
+) -> tuple[AnyArray, AnyArray]:
+    """In numba: this is asked some ten times a photo, and calls take as long as the sums."""
+    most_px = 3.0 * sigma_px
+    matrix, right, weight = _summed(seen, pose, numbers, sigma_px, most_px)
     for _ in range(_STEPS):
-        scale = np.sqrt(np.maximum(np.diag(normal.matrix), 1e-300))
-        damped = normal.matrix / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
-        step = -np.linalg.solve(damped, normal.right / scale) / scale
+        step = _newton(matrix, right, numbers, prior)
         if not np.isfinite(step).all():
             break
+        found = False
         for _ in range(_HALVED):
             ahead, changed = _moved(pose, step), numbers + step[6:]
+            then = _summed(seen, ahead, changed, sigma_px, most_px)
             # what is far has no say: a step that leaves the matches behind would be no loss
-            if (then := at(ahead, changed)).weight > _STAY * normal.weight:
+            if then[2] > _STAY * weight:
+                found = True
                 break
-            step *= 0.5
-        else:
+            step = 0.5 * step
+        if not found:
             break
-        pose, numbers, normal = ahead, changed, then
+        pose, numbers, (matrix, right, weight) = ahead, changed, then
         if np.abs(step[3:]).max() < small:
             break
     return pose, numbers
+
+
+@njit(cache=True)
+def _newton(matrix: AnyArray, right: AnyArray, numbers: AnyArray, prior: AnyArray) -> AnyArray:
+    """The step that minimizes, with the prior of the numbers; NaN where nothing fixes it. By Cholesky, scaled."""
+    size = len(right)
+    lower, by = matrix.copy(), right.copy()
+    for n in range(len(numbers)):
+        lower[6 + n, 6 + n] += prior[n] ** -2.0
+        by[6 + n] += numbers[n] / prior[n] ** 2
+    scale = np.ones(size)
+    for a in range(size):
+        scale[a] = np.sqrt(max(lower[a, a], 1e-300))
+    for a in range(size):
+        by[a] = -by[a] / scale[a]
+        for b in range(a + 1):
+            lower[a, b] = lower[a, b] / (scale[a] * scale[b]) + (1e-9 if a == b else 0.0)
+            for k in range(b):
+                lower[a, b] -= lower[a, k] * lower[b, k]
+            if a != b:
+                lower[a, b] /= lower[b, b]
+            elif lower[a, a] > 0.0:
+                lower[a, a] = np.sqrt(lower[a, a])
+            else:
+                return np.full(size, np.nan)
+        for k in range(a):
+            by[a] -= lower[a, k] * by[k]
+        by[a] /= lower[a, a]
+    for a in range(size - 1, -1, -1):
+        for k in range(a + 1, size):
+            by[a] -= lower[k, a] * by[k]
+        by[a] /= lower[a, a]
+    return by / scale
 
 
 def seen_with(views: Sequence[View], numbers: DoubleArray) -> list[View]:
