@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from scipy import linalg, sparse
 
@@ -54,6 +53,8 @@ class AdditiveQuantizer:
             iterations: of k-means.
             rounds: of refitting all codebooks together to the codes that beam search gives.
         """
+        import faiss  # decoding does without
+
         rows = checked_vectors(vectors)
         if books < 1 or not 1 <= centroids <= MAX_CENTROIDS:
             raise ConfigError(f"{books} codebooks of {centroids} centroids", f"take 1 to {MAX_CENTROIDS} centroids")

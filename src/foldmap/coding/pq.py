@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError, ModelError
@@ -128,6 +127,8 @@ def check_codes(codebooks: FloatArray, codes: ByteArray) -> None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """FAISS on one thread meanwhile: then the order of its sums, and so its result, is always the same."""
+    import faiss  # 13 MB that decoding does without
+
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -159,6 +160,8 @@ def _split(rows: FloatArray, parts: int) -> FloatArray:
 
 
 def _codebooks(rows: FloatArray, parts: int, centroids: int, seed: int, iterations: int) -> FloatArray:
+    import faiss
+
     books = []
     for number, part in enumerate(_split(rows, parts)):
         if len(part) == centroids:
@@ -178,6 +181,8 @@ def _codebooks(rows: FloatArray, parts: int, centroids: int, seed: int, iteratio
 
 
 def _nearest(codebooks: FloatArray, rows: FloatArray) -> ByteArray:
+    import faiss
+
     codes = np.empty((len(rows), len(codebooks)), np.uint8)
     if len(rows):
         with one_thread():

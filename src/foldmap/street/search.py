@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import faiss
 import numpy as np
 
 from foldmap.coding.pq import one_thread
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
-_library: Any = faiss  # its stubs do not know all of it
 EXACT_UP_TO = 50_000
 """Rows up to which "auto" compares a query with all."""
 KINDS = ("auto", "exact", "lists", "hnsw")
@@ -74,7 +72,7 @@ class SearchIndex:
         """Memory of the index besides the vectors."""
         if self._index is None:
             return 0 if self._wide is None or self._wide is self.vectors else self._wide.nbytes
-        return len(faiss.serialize_index(self._index)) + self.axes.nbytes
+        return len(_library().serialize_index(self._index)) + self.axes.nbytes
 
     def search(self, queries: AnyArray, k: int, among: IntArray | None = None) -> tuple[FloatArray, IntArray]:
         """The `k` most similar rows of each query (Q, D), or (D,) for one; fewer where fewer are there.
@@ -109,8 +107,8 @@ class SearchIndex:
 
     def _effort(self, k: int) -> Any:
         if self.kind == "hnsw":
-            return _library.SearchParametersHNSW(efSearch=max(_HNSW_SEARCH, 8 * k))
-        return _library.SearchParametersIVF(nprobe=max(48, self._index.nlist // 40))
+            return _library().SearchParametersHNSW(efSearch=max(_HNSW_SEARCH, 8 * k))
+        return _library().SearchParametersIVF(nprobe=max(48, self._index.nlist // 40))
 
     def _checked_subset(self, among: IntArray) -> IntArray:
         subset = np.unique(np.asarray(among))
@@ -202,6 +200,13 @@ def _principal_axes(vectors: AnyArray, rng: np.random.Generator) -> FloatArray:
     return np.ascontiguousarray(directions[:, ::-1][:, :kept], np.float32)
 
 
+def _library() -> Any:
+    """FAISS, 13 MB that small maps do without; its stubs do not know all of it."""
+    import faiss
+
+    return faiss
+
+
 def _reduced(vectors: AnyArray, axes: FloatArray) -> FloatArray:
     return np.ascontiguousarray(vectors.astype(np.float32, copy=False) @ axes)
 
@@ -214,6 +219,7 @@ def _filled(index: Any, vectors: AnyArray, axes: FloatArray, training: AnyArray)
 
 
 def _lists(vectors: AnyArray, axes: FloatArray, seed: int) -> Any:
+    faiss = _library()
     cells = int(4 * np.sqrt(len(vectors)))
     width = axes.shape[1]
     coarse = faiss.IndexFlatL2(width)
@@ -225,6 +231,7 @@ def _lists(vectors: AnyArray, axes: FloatArray, seed: int) -> Any:
 
 
 def _hnsw(vectors: AnyArray, axes: FloatArray) -> Any:
-    index = _library.IndexHNSWSQ(axes.shape[1], faiss.ScalarQuantizer.QT_8bit, _HNSW_LINKS)
+    faiss = _library()
+    index = faiss.IndexHNSWSQ(axes.shape[1], faiss.ScalarQuantizer.QT_8bit, _HNSW_LINKS)
     index.hnsw.efConstruction = _HNSW_BUILD
     return _filled(index, vectors, axes, vectors[: 4 * _TRAINING_ROWS])

@@ -18,8 +18,8 @@ ALIKE = 0.58
 class LayerHealth:
     """Of one layer: what it said last, when it last said `ok` (seconds ago, None: never), and since when it speaks.
 
-    Explained is the share of lidar's marks in sight that its last match at a tracked pose saw; below `ALIKE` the ground
-    is not that of the map. None without one.
+    Explained is the share of lidar's marks in sight that its last match at a tracked pose saw: where it stays below
+    `ALIKE`, other ground than the map's would show as much. None without one.
     """
 
     status: str = "silent"
