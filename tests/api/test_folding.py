@@ -230,7 +230,7 @@ def test_a_scene_may_hold_the_file_that_was_folded_of_it(place: Path, tmp_path: 
     shutil.copytree(place / "scene", tmp_path / "scene")
     own = tmp_path / "scene" / "own.fold"
     for _ in range(2):
-        fold(tmp_path / "scene", own, visual=VisualOptions(step=0.1))
+        fold(tmp_path / "scene", own, visual=VisualOptions(points=200, step=0.1))
         assert list(verify(own)) == []
 
 

@@ -88,7 +88,7 @@ def lines_of(row: object, board: TrustBoard) -> dict[str, Line]:
 @pytest.mark.parametrize(("scale", "met"), [(1.0, True), (3.0, False)])
 def test_sigma_and_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scale: float, met: bool) -> None:
     answers = made_up(scale)
-    monkeypatch.setattr(sigma, "right_of", lambda board: {"sweeps": [lambda: answers]})
+    monkeypatch.setattr(sigma, "right_of", lambda board: {"sweeps": lambda: sigma.answers_of([lambda: answers])})
     board = TrustBoard(tmp_path, quiet=True)
     lines = lines_of(sigma.SigmaRow(), board)
     assert [lines[f"sweeps: within {k} sigma"].met for k in (1, 2, 3)] == [met] * 3
@@ -96,7 +96,7 @@ def test_sigma_and_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scale
     level = lines_of(sigma.LevelRow(), board)
     assert level["sweeps: beyond the level, of 400"].met is met
     uncalibrated = [replace(one, level=float("nan")) for one in answers]
-    monkeypatch.setattr(sigma, "right_of", lambda board: {"sweeps": [lambda: uncalibrated]})
+    monkeypatch.setattr(sigma, "right_of", lambda board: {"sweeps": lambda: sigma.answers_of([lambda: uncalibrated])})
     told = lines_of(sigma.LevelRow(), board)["sweeps: beyond the level"]
     assert told.met is False
     assert told.note == "not calibrated"
