@@ -216,6 +216,7 @@ def _figures(results: Results, told: Told) -> str:
     if told.keys is None:
         lines = next(iter(results.seeds.values())).figures
         own = [line for line in lines if line["name"].startswith(told.method) and ", filter: " in line["name"]]
+        own = [line for line in own if line["measured"] is not None]  # short drives have no segments
         said = (f"{line['name'].partition(': ')[2]} {_value(line['measured'])} {line['unit']}" for line in own)
         return ", ".join(map(str.rstrip, said)) or "no such row"
     row = _detail(results, "", told.method)
