@@ -58,7 +58,7 @@ _STAGES: tuple[tuple[Any, str, str], ...] = (
     (session, "observation_input", "normalize"),
     (session.OnnxDecoder, "embed", "sweep network"),
     (search, "turned_images", "turn to fine headings"),
-    (search, "_coarsely", "coarse headings"),
+    (search, "match_mirrored", "coarse headings, chance"),
     (search, "_local_scores", "fine headings"),
     (search, "spread_of_headings", "heading's spread"),
     (search, "block_scores", "scores of blocks"),
