@@ -13,7 +13,7 @@ from scipy.signal import correlate as scipy_correlate
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.match.correlate import block_products, correlate_direct, partial_irfft2
-from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft, match_half
+from foldmap.lidar.match.exhaustive import coarse_headings_rad, match_fft, match_half, match_mirrored
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.match.trainable import correlate, rotate_embedding
 from foldmap.runtime.threads import use_threads
@@ -140,6 +140,15 @@ def test_half_the_resolution_gives_the_scores_of_the_whole_one(channels: int) ->
     whole, half = (match(crop, observation, HEADINGS, 15) for match in (match_fft, match_half))
     assert np.corrcoef(whole.ravel(), half.ravel())[0, 1] > 0.999
     assert np.abs(half - whole).max() < 0.08 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("match", [match_fft, match_half])
+def test_mirror_images_are_matched_as_if_each_were_the_observation(match) -> None:
+    observation, crop, mirrors = _field(15, (2, 40, 60)), _field(16, (2, 60, 80)), ((1, -1), (-1, 1), (-1, -1))
+    scores = match_mirrored(crop, observation, HEADINGS, 8, mirrors, half=match is match_half)
+    expected = [match(crop, observation[:, ::down, ::right], [0.0], 8)[0] for right, down in mirrors]
+    expected = [*match(crop, observation, HEADINGS, 8), *expected]
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4 * np.abs(scores).max())
 
 
 @pytest.mark.parametrize("channels", [1, 2])

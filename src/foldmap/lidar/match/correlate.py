@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numba
@@ -41,17 +41,30 @@ def correlate_one(
     return scores
 
 
-def correlate_pairs(map_BCHW: FloatArray, own_BCHW: FloatArray, radius_px: int) -> FloatArray:
-    """Correlate small crops with a template each, 2 * radius smaller: (B, 2 * radius + 1, 2 * radius + 1)."""
-    size, window = fft_shape(*map_BCHW.shape[2:]), 2 * radius_px + 1
-    scores = np.empty((len(map_BCHW), window, window), np.float32)
+def correlate_blocks(
+    map_CHW: FloatArray, own_CHW: FloatArray, corners: Sequence[tuple[int, int]], side_px: int, radius_px: int
+) -> FloatArray:
+    """Correlate square blocks of an image alone, in a crop 2 * radius larger: (K, 2 * radius + 1, 2 * radius + 1).
+
+    The blocks' upper left corners are given; what of them lies beyond the image is 0.
+    """
+    reach, window = side_px + 2 * radius_px, 2 * radius_px + 1
+    size = fft_shape(reach, reach)
+    scores = np.empty((len(corners), window, window), np.float32)
 
     def some(chunks: range) -> None:
+        around_BCHW, own_BCHW = (np.empty((_CHUNK, len(map_CHW), *size), np.float32) for _ in range(2))
         for chunk in (slice(k * _CHUNK, (k + 1) * _CHUNK) for k in chunks):
-            cross_BCHF = rfft2(own_BCHW[chunk], s=size).conj() * rfft2(map_BCHW[chunk], s=size)
+            count = len(corners[chunk])
+            for image, side, into in ((map_CHW, reach, around_BCHW), (own_CHW, side_px, own_BCHW)):
+                into.fill(0)
+                for one, (row, col) in zip(into, corners[chunk], strict=False):
+                    piece = image[:, row : row + side, col : col + side]
+                    one[:, : piece.shape[1], : piece.shape[2]] = piece
+            cross_BCHF = rfft2(own_BCHW[:count]).conj() * rfft2(around_BCHW[:count])
             scores[chunk] = irfft2(cross_BCHF.sum(1), s=size)[:, :window, :window]  # of which they are a good part
 
-    share_out(some, -(-len(map_BCHW) // _CHUNK))
+    share_out(some, -(-len(corners) // _CHUNK))
     return scores
 
 

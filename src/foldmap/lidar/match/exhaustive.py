@@ -38,14 +38,7 @@ def match_fft(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headin
 
     A ConfigError where shapes do not fit the module's geometry.
     """
-    _check(map_CHW, observation_CHW, radius_px)
-    canvas = map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px
-    angles, turner = np.asarray(headings, dtype=np.float64), Turner(observation_CHW)
-
-    def turn_into(t: int, out_CHW: FloatArray) -> None:
-        turner.into(float(angles[t]), out_CHW, canvas)
-
-    return correlate_one(map_CHW, turn_into, len(angles), 2 * radius_px + 1)
+    return match_mirrored(map_CHW, observation_CHW, headings, radius_px)
 
 
 def match_half(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headings, radius_px: int) -> FloatArray:
@@ -54,36 +47,38 @@ def match_half(map_CHW: FloatArray, observation_CHW: FloatArray, headings: Headi
     Shifts are those of `match_fft`, every second one between the small images' pixels, where the correlation is
     interpolated by its spectrum. All sides must be even.
     """
-    _check(map_CHW, observation_CHW, radius_px)
-    small_map, small = halved(map_CHW), halved(observation_CHW)
-    canvas = small_map.shape[1] - radius_px, small_map.shape[2] - radius_px
-    angles, turner = np.asarray(headings, dtype=np.float64), Turner(small)
-
-    def turn_into(t: int, out_CHW: FloatArray) -> None:
-        turner.into(float(angles[t]), out_CHW, canvas)
-
-    scores = correlate_one(small_map, turn_into, len(angles), 2 * radius_px + 1, 0.5)
-    scores *= 4.0  # a sum over a quarter of the pixels
-    return scores
+    return match_mirrored(map_CHW, observation_CHW, headings, radius_px, half=True)
 
 
-def match_each(
-    map_CHW: FloatArray, observations: Sequence[FloatArray], radius_px: int, *, half: bool = False
+def match_mirrored(
+    map_CHW: FloatArray,
+    observation_CHW: FloatArray,
+    headings: Headings,
+    radius_px: int,
+    mirrors: Sequence[tuple[int, int]] = (),
+    *,
+    half: bool = False,
 ) -> FloatArray:
-    """Score every shift of some observations of one shape, unturned: (N, 2 * radius + 1, 2 * radius + 1).
+    """Score every pose, and after those every shift of the unturned observation in a mirror: (T + N, H, W).
 
-    As `match_fft`, or as `match_half`.
+    As `match_fft`, or as `match_half`. A mirror is the steps, 1 or -1, along columns and along rows.
     """
-    _check(map_CHW, observations[0], radius_px)
-    images = [halved(one) for one in observations] if half else observations
-    crop, margin = (halved(map_CHW), radius_px) if half else (map_CHW, 2 * radius_px)
-    canvas, turners = (crop.shape[1] - margin, crop.shape[2] - margin), [Turner(one) for one in images]
+    _check(map_CHW, observation_CHW, radius_px)
+    if half:
+        map_CHW, observation_CHW = halved(map_CHW), halved(observation_CHW)
+    margin = radius_px if half else 2 * radius_px
+    canvas = map_CHW.shape[1] - margin, map_CHW.shape[2] - margin
+    angles = np.append(np.asarray(headings, np.float64), np.zeros(len(mirrors)))
+    turners = [Turner(observation_CHW)] * (len(angles) - len(mirrors))
+    turners += [Turner(observation_CHW[:, ::down, ::right]) for right, down in mirrors]
 
     def turn_into(t: int, out_CHW: FloatArray) -> None:
-        turners[t].into(0.0, out_CHW, canvas)
+        turners[t].into(float(angles[t]), out_CHW, canvas)
 
-    scores = correlate_one(crop, turn_into, len(turners), 2 * radius_px + 1, 0.5 if half else 1.0)
-    return scores * np.float32(4.0) if half else scores
+    scores = correlate_one(map_CHW, turn_into, len(angles), 2 * radius_px + 1, 0.5 if half else 1.0)
+    if half:
+        scores *= 4.0  # a sum over a quarter of the pixels
+    return scores
 
 
 def halved(image_CHW: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.lidar.match.correlate import correlate_pairs
+from foldmap.lidar.match.correlate import correlate_blocks
 from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
 
 AGREEMENT_RADIUS_M = 0.15
@@ -54,16 +54,9 @@ def block_scores(
     """
     _, rows, columns = turned_CHW.shape
     side = block_px or block_side_px(rows, columns)
-    down, across = math.ceil(rows / side), math.ceil(columns / side)
-    pad = (0, down * side - rows), (0, across * side - columns)
-    own, crop = (np.pad(image, ((0, 0), *pad)) for image in (turned_CHW, map_CHW))
-    corners = [(r * side, c * side) for r, c in np.ndindex(down, across)]
-    corners = [(r, c) for r, c in corners if own[:, r : r + side, c : c + side].any()]
-    reach = side + 2 * radius_px
-    if not corners:
-        return np.zeros((0, 2 * radius_px + 1, 2 * radius_px + 1), np.float32)
-    crops = np.stack([crop[:, r : r + reach, c : c + reach] for r, c in corners])
-    return correlate_pairs(crops, np.stack([own[:, r : r + side, c : c + side] for r, c in corners]), radius_px)
+    corners = [(r, c) for r in range(0, rows, side) for c in range(0, columns, side)]
+    corners = [(r, c) for r, c in corners if turned_CHW[:, r : r + side, c : c + side].any()]
+    return correlate_blocks(map_CHW, turned_CHW, corners, side, radius_px)
 
 
 def block_side_px(rows: int, columns: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.lidar.match.correlate import block_products, correlate_direct
-from foldmap.lidar.match.exhaustive import match_each, match_fft, match_half
+from foldmap.lidar.match.exhaustive import match_fft, match_mirrored
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.localize.estimate import largest_sigma
 from foldmap.localize.lidar.blocks import MODE_RADIUS_M, block_scores, block_statistics, parabola_peak, peaks_px
@@ -76,7 +76,9 @@ def match_window(
     if not known_HW.all():
         map_CHW = map_CHW * known_HW
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
-    volume = _coarsely(map_CHW, observation_CHW, headings_rad, radius_px, resolution_m)
+    halves = _halves(map_CHW, observation_CHW, resolution_m)
+    scores = match_mirrored(map_CHW, observation_CHW, headings_rad, radius_px, MIRRORS, half=halves)
+    volume, mirrored = scores[: len(headings_rad)], scores[len(headings_rad) :]
     fine, turned, profile = _finely(map_CHW, observation_CHW, headings_rad, volume, int(volume.max((1, 2)).argmax()))
     heading = heading_of(profile, fine)
     best = turned_images(observation_CHW, [heading], canvas)[0]
@@ -91,14 +93,18 @@ def match_window(
         heading_spread_rad=math.hypot(spread_of_headings(_block_products(map_CHW[under], turned), fine), _SHARED_RAD),
         observed_fraction=float((known & observed_HW).mean()),
         known_fraction=float(known.mean()),
-        chance=_chance(map_CHW, observation_CHW, volume, headings_rad, resolution_m),
+        chance=chance_of(
+            float(volume.max()),
+            list(mirrored),
+            trials_of(radius_px * resolution_m, heading_range(headings_rad), resolution_m),
+        ),
     )
 
     def rescore(headings: IntArray) -> FloatArray:
         return match_fft(map_CHW, observation_CHW, headings_rad[headings], radius_px)
 
     found = judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
-    return replace(found, rescore=rescore) if _halves(map_CHW, observation_CHW, resolution_m) else found
+    return replace(found, rescore=rescore) if halves else found
 
 
 @dataclass(frozen=True)
@@ -151,17 +157,6 @@ def judged(
     return WindowMatch(volume, offset, covariance, statistics.temperature, entropy, features)
 
 
-def _chance(
-    map_CHW: FloatArray, observation_CHW: FloatArray, volume: FloatArray, headings_rad: DoubleArray, resolution_m: float
-) -> Chance:
-    """How unlikely the peak is by chance: by the scores of the observation mirrored, at the prior's heading."""
-    radius_px, half = volume.shape[1] // 2, _halves(map_CHW, observation_CHW, resolution_m)
-    mirrored = [np.ascontiguousarray(observation_CHW[:, ::down, ::right]) for right, down in MIRRORS]
-    scores = match_each(map_CHW, mirrored, radius_px, half=half)
-    trials = trials_of(radius_px * resolution_m, heading_range(headings_rad), resolution_m)
-    return chance_of(float(volume.max()), list(scores), trials)
-
-
 def peak_of(blocks_KHW: FloatArray) -> tuple[int, int]:
     """Row and column of the largest sum."""
     total = blocks_KHW.sum(0)
@@ -178,14 +173,6 @@ def fine_headings(headings_rad: DoubleArray, t: int) -> DoubleArray:
 def heading_of(profile_T: FloatArray | DoubleArray, headings_rad: DoubleArray) -> float:
     """Where scores over evenly spaced headings peak."""
     return float(_vertex(profile_T[None], headings_rad)[0])
-
-
-def _coarsely(
-    map_CHW: FloatArray, observation_CHW: FloatArray, headings_rad: DoubleArray, radius_px: int, resolution_m: float
-) -> FloatArray:
-    """Scores of every pose, as `match_fft` or `match_half`: which heading is refined, and what a filter weighs."""
-    match = match_half if _halves(map_CHW, observation_CHW, resolution_m) else match_fft
-    return match(map_CHW, observation_CHW, headings_rad, radius_px)
 
 
 def _halves(map_CHW: FloatArray, observation_CHW: FloatArray, resolution_m: float) -> bool:
