@@ -118,13 +118,12 @@ def _summed(
     size = 6 + NUMBERS * len(seen.ends)
     matrix, right, total, n = np.zeros((size, size)), np.zeros(size), 0.0, 0
     j, by_rig, p, c = np.zeros((2, 10)), np.zeros((2, 3)), np.zeros(3), np.zeros(3)
-    column = np.arange(10)
     for view in range(len(seen.ends)):
-        camera, own = seen.cameras[view], numbers[NUMBERS * view : NUMBERS * view + NUMBERS]
-        given_x, given_y, cx, cy = seen.pinholes[view]
-        fx, fy = given_x * np.exp(own[0] + 0.5 * own[1]), given_y * np.exp(own[0] - 0.5 * own[1])
-        cx, cy = cx + given_x * own[2], cy + given_y * own[3]
-        column[6:] = np.arange(6 + NUMBERS * view, 10 + NUMBERS * view)
+        camera, pinhole, at = seen.cameras[view], seen.pinholes[view], NUMBERS * view
+        given_x, given_y = pinhole[0], pinhole[1]
+        fx = given_x * np.exp(numbers[at] + 0.5 * numbers[at + 1])
+        fy = given_y * np.exp(numbers[at] - 0.5 * numbers[at + 1])
+        cx, cy = pinhole[2] + given_x * numbers[at + 2], pinhole[3] + given_y * numbers[at + 3]
         for n in range(0 if view == 0 else seen.ends[view - 1], seen.ends[view]):
             for i in range(3):
                 p[i] = rig[i, 3]
@@ -154,9 +153,10 @@ def _summed(
             w = seen.weights[n] / sigma_px**2
             total += seen.weights[n]
             for a in range(10):
-                right[column[a]] += w * (j[0, a] * off_x + j[1, a] * off_y)
+                row = a if a < 6 else a + at
+                right[row] += w * (j[0, a] * off_x + j[1, a] * off_y)
                 for b in range(a + 1):
-                    matrix[column[a], column[b]] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
+                    matrix[row, b if b < 6 else b + at] += w * (j[0, a] * j[0, b] + j[1, a] * j[1, b])
     for a in range(size):
         for b in range(a):
             matrix[b, a] = matrix[a, b]
@@ -168,8 +168,8 @@ def _weights(xy_px: AnyArray, ends: AnyArray, corners: AnyArray, correlation: fl
     """What each match counts, (N,): less where many lie in one cell of the image (Kish's design effect)."""
     weights, cells, first = np.empty(len(xy_px)), np.empty(len(xy_px), np.int64), 0
     for view in range(len(ends)):
-        low_x, low_y, high_x, high_y = corners[view]
-        wide, tall = max(high_x - low_x, 1e-9), max(high_y - low_y, 1e-9)
+        low_x, low_y = corners[view, 0], corners[view, 1]
+        wide, tall = max(corners[view, 2] - low_x, 1e-9), max(corners[view, 3] - low_y, 1e-9)
         count = np.zeros(_COLUMNS * _ROWS)
         for n in range(first, ends[view]):
             column = min(max((xy_px[n, 0] - low_x) / wide, 0.0), 1.0 - 1e-9) * _COLUMNS
@@ -295,15 +295,27 @@ def moved_by(rig_SE3_world: DoubleArray, to: DoubleArray) -> DoubleArray:
 def _moved(rig_SE3_world: AnyArray, step: AnyArray) -> AnyArray:
     """A pose whose centre has moved in the world, and that was turned in the rig's frame.
 
-    In numba: this is asked some dozen times a photo, and SciPy's rotations take as long as a sum over all matches.
+    Sums are written out: numba takes seconds to compile products of matrices.
     """
-    pose, turn, old = np.eye(4), np.eye(3), rig_SE3_world[:3, :3]
+    pose, turn, centre = np.eye(4), np.eye(3), np.zeros(3)
     angle = np.sqrt(step[3] ** 2 + step[4] ** 2 + step[5] ** 2)
     if angle > 0.0:  # Rodrigues, of the turn back
-        x, y, z = -step[3] / angle, -step[4] / angle, -step[5] / angle
-        across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-        turn += np.sin(angle) * across + (1.0 - np.cos(angle)) * (across @ across)
-    centre = step[:3] - np.ascontiguousarray(old.T) @ np.ascontiguousarray(rig_SE3_world[:3, 3])
-    pose[:3, :3] = turn @ np.ascontiguousarray(old)
-    pose[:3, 3] = -(np.ascontiguousarray(pose[:3, :3]) @ centre)
+        axis = (-step[3] / angle, -step[4] / angle, -step[5] / angle)
+        sin, less = np.sin(angle), 1.0 - np.cos(angle)
+        for i in range(3):
+            for k in range(3):
+                turn[i, k] = less * axis[i] * axis[k] + (1.0 - less if i == k else 0.0)
+        for i, k, n in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            turn[i, k] -= sin * axis[n]
+            turn[k, i] += sin * axis[n]
+    for i in range(3):
+        centre[i] = step[i]
+        for k in range(3):
+            centre[i] -= rig_SE3_world[k, i] * rig_SE3_world[k, 3]
+            pose[i, k] = 0.0
+            for n in range(3):
+                pose[i, k] += turn[i, n] * rig_SE3_world[n, k]
+    for i in range(3):
+        for k in range(3):
+            pose[i, 3] -= pose[i, k] * centre[k]
     return pose
