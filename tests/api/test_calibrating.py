@@ -12,6 +12,7 @@ import pytest
 from drive_answers import COUNT, TOO_SMALL, answered_drive
 from typer.testing import CliRunner
 
+from foldmap.api.judging.answers import read_answers, true_positions
 from foldmap.api.judging.calibrating import calibrate_map
 from foldmap.api.results import LocalizedObservation, write_estimates
 from foldmap.atlas import FoldFile, FoldWriter
@@ -132,6 +133,21 @@ def test_the_truth_of_another_frame_is_no_error(tmp_path: Path) -> None:
     with pytest.raises(PoseInputError, match=r"half of the answers .* sigma from"):
         calibrate_map(_map(tmp_path / "a.fold", "lidar"), estimates, truth, tmp_path / "b.fold")
     assert not (tmp_path / "b.fold").exists()
+
+
+def test_truth_that_tells_of_few_answers_is_of_another_drive(tmp_path: Path) -> None:
+    """Estimates that count sweeps, beside truth in fifths of a second: every fifth pose would be another sweep's."""
+    estimates, truth = answered_drive(tmp_path / "drive")
+    answers = read_answers(estimates)
+    head, *rows = truth.read_text().splitlines()
+    scaled = [" ".join([f"{float(t) * 0.2:.6f}", *rest]) for t, *rest in map(str.split, rows)]
+    truth.write_text("\n".join([head, *scaled]) + "\n")
+    with pytest.raises(PoseInputError, match="at the time of"):
+        true_positions(answers, truth)
+    turned = [" ".join([t, x, y, z, "0.5", "0.5", "0.5", "0.5"]) for t, x, y, z, *_ in map(str.split, rows)]
+    truth.write_text("\n".join([head, *turned]) + "\n")
+    with pytest.raises(PoseInputError, match="along its own z axis"):
+        true_positions(answers, truth)
 
 
 def test_the_verb_writes_a_map_and_never_over_its_input(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_bag_gives_the_same_poses(
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"estimates.txt", "estimates.csv", "kitti.txt", "kitti_times.txt", "poses.mcap"} <= names
     kitti = np.loadtxt(tmp_path / "run" / "kitti.txt").reshape(-1, 3, 4)
-    poses = [row["pose"] for row in rows if row["pose"] is not None]
+    poses = list({row["time_s"]: row["pose"] for row in rows if row["pose"] is not None}.values())  # the last of each
     np.testing.assert_allclose(kitti[:, :2, 3], [[pose["x_m"], pose["y_m"]] for pose in poses], atol=1e-6)
     assert len((tmp_path / "run" / "kitti_times.txt").read_text().splitlines()) == len(poses)
 

@@ -67,6 +67,14 @@ def test_a_run_is_written(run: Run, place: Path, drive: Path, tmp_path: Path) ->
     shown = run("report", tmp_path / "run", "-o", page, "--truth", drive, "--json")
     assert shown.status == 0, shown.err
     assert json.loads(shown.out)["median_error"] < 0.5
+    moments = [row.split()[0] for row in (tmp_path / "run" / "estimates.txt").read_text().splitlines()[1:]]
+    assert sorted({f"{row['time_s']:.6f}" for row in answered}) == [f"{float(time):.6f}" for time in moments]
+    for written in ("", "estimates.txt", "estimates.txt.jsonl"):  # a fix and a sweep of one moment are one pose
+        read = run("evaluate", tmp_path / "run" / written, drive, "--json")
+        assert read.status == 0, read.err
+        judged = json.loads(read.out)
+        assert (judged["answered"], judged["by_status"]) == (len(moments), told["by_status"])
+        assert judged["longitudinal_median_m"] < 0.5
     with foldmap.open(place / "map.fold") as town:
         from foldmap.api.localizing_drives import localize_drive
 

@@ -175,6 +175,10 @@ def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, str
     # and without a list: all photos of the folder
     assert localize(run, street, out, street.folder / "photos", "--camera", f"PINHOLE,{params}").status == 0
     assert len(read_results(out)) == 4
+    # and of the photos that are named
+    few = [street.folder / "photos" / name for name in list(read_results(out))[:2]]
+    assert localize(run, street, tmp_path / "few.txt", *few, "--camera", f"PINHOLE,{params}").status == 0
+    assert (tmp_path / "few.txt").read_text() == "".join(out.read_text().splitlines(keepends=True)[:2])
     # and of photos made smaller, whose features are others
     smaller = ["--camera", f"PINHOLE,{params}", "--max-side", "280"]
     assert localize(run, street, tmp_path / "small.txt", street.folder / "photos", *smaller).status == 0
@@ -313,10 +317,12 @@ def test_a_blank_image_is_no_observation(run: Run, street: Street, tmp_path: Pat
 
 MISUSES = {
     "nothing at all": ([], "there is nothing to localize"),
-    "both": (["SWEEPS", "--queries", "LIST"], "either sweeps or photos"),
+    "both": (["SWEEPS", "--queries", "LIST"], "there is nothing at"),
     "sweeps without priors": (["SWEEPS.bin", "--layer", "lidar"], "sweeps need prior poses"),
     "no such layer": (["SWEEPS", "--layer", "moon"], "there is no layer 'moon'"),
-    "neither": (["SWEEPS"], "either sweeps or photos"),
+    "neither": (["SWEEPS"], "there is nothing at"),
+    "to no file": (["--queries", "LIST", "--features", "FEATS", "-o", "-"], "--output - is no file"),
+    "a list without its option": (["LIST"], "a list goes with --queries"),
     "an option of sweeps": (["--queries", "LIST", "--features", "FEATS", "--radius", "2"], "--radius is for sweeps"),
     "an option of photos": (["SWEEPS", "--layer", "lidar", "--features", "FEATS"], "--features is for photos"),
     "no features": (["--queries", "LIST"], "--features FILE.h5 or .db, or --photos"),

@@ -264,3 +264,20 @@ def test_what_the_file_calls_a_band(tmp_path: Path, called: tuple[str, str], uni
     with pytest.raises(MapInputError, match="which is no intensity") as caught:
         open_mixed(path)
     assert cure in caught.value.cure
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("uint8", True), ("float32", True), ("uint16", False)])
+def test_a_crs_with_heights_gives_no_band_a_unit(tmp_path: Path, kind: str, reads: bool) -> None:
+    """GDAL says metre of every band of such a file, of intensities from LAS files, too."""
+    path, place = tmp_path / "map.tif", {"transform": rasterio.Affine(0.33, 0, 500000, 0, -0.33, 5400000)}
+    size: dict[str, Any] = {"height": 90, "width": 120, "count": 1, "dtype": kind, "crs": "EPSG:32632+5773"}
+    with rasterio.open(path, "w", driver="GTiff", **size, **place) as dataset:
+        dataset.write(texture(0, 1 if kind == "float32" else 255, kind)[None])
+    with rasterio.open(path) as dataset:
+        assert dataset.units == ("metre",)
+    if reads:
+        open_mixed(path).close()
+        return
+    with pytest.raises(MapInputError, match="which is no intensity") as caught:
+        open_mixed(path)
+    assert "set its description to intensity" in caught.value.cure

@@ -157,3 +157,19 @@ def test_numbers_as_names_are_told_from_times(tmp_path: Path) -> None:
     write_tum(tmp_path / "t.tum", [f"{i}" for i in range(5)], true)
     assert is_results(tmp_path / "r.txt")
     assert not is_results(tmp_path / "t.tum")
+
+
+def test_poses_without_names_go_by_the_order_of_names(tmp_path: Path) -> None:
+    """KITTI rows as those of TUM; a list of several folders in another order leaves open which is whose."""
+    true, names = poses(), [f"day {i // 6}/img_{i}.jpg" for i in range(COUNT)]
+    rows = [" ".join(map(repr, np.linalg.inv(pose)[:3].reshape(-1).tolist())) for pose in true]
+    (tmp_path / "k.txt").write_text("\n".join(rows) + "\n")
+    found = read_image_poses(tmp_path / "k.txt", sorted(names))
+    assert (found.layout, found.paired) == ("kitti", f"{COUNT} of {COUNT} in the order of names")
+    assert_right(dict(found.camera_SE3_world), names, true)
+    tum = write_tum(tmp_path / "t.txt", [str(i) for i in range(COUNT)], true)
+    for path in (tmp_path / "k.txt", tum):
+        with pytest.raises(PoseInputError, match="listed in another order"):
+            read_image_poses(path, names[6:] + names[:6])
+    with pytest.raises(PoseInputError, match="12 poses for 11 photos"):
+        read_image_poses(tmp_path / "k.txt", names[1:])

@@ -147,6 +147,9 @@ def test_photos_of_all_kinds(tmp_path: Path) -> None:
     Image.fromarray(wide.astype(np.int32)).save(tmp_path / "wide.tif")
     with pytest.raises(MapInputError, match="convert it to 8 or 16 bits"):
         read_image(tmp_path / "wide.tif")
+    Image.fromarray((wide.astype(np.uint16) << 4) | 15).save(tmp_path / "twelve.png")
+    with pytest.raises(MapInputError, match="has 16 bits, and no pixel beyond"):
+        read_image(tmp_path / "twelve.png")
     assert np.array_equal(read_image(tmp_path / "alpha.png"), colour)
     assert read_image(tmp_path / "palette.png").shape == colour.shape
     assert read_image(tmp_path / "turned.jpg").shape == wide.shape

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foldmap.api.results import csv_text
+from foldmap.api.results import csv_text, last_of_moments
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import MissingExtraError
 from foldmap.formats.listing import write_lines
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def write_run(folder: Path, found: LocalizedDrive) -> list[str]:
     """Write ``estimates.csv``, ``kitti.txt`` with ``kitti_times.txt``, ``poses.mcap``, and ``geopose.jsonl``.
 
-    KITTI rows are of what was answered alone. GeoPose needs a map with a crs, MCAP foldmap[bags]; notes say what was
-    not written.
+    KITTI rows and GeoPoses are of what was answered alone, one a moment (`last_of_moments`). GeoPose needs a map
+    with a crs, MCAP foldmap[bags]; notes say what was not written.
     """
     from foldmap.formats.bags.poses import TimedAnswer, write_poses
     from foldmap.formats.poses.geopose import geopose_lines
 
     notes: list[str] = []
     write_whole(folder / "estimates.csv", csv_text(found.observations))
-    answered = [one for one in found.observations if one.estimate.pose is not None]
+    answered = last_of_moments(found.observations)
     matrices = [SE3.from_se2(one.estimate.pose, one.z_m).matrix[:3].reshape(-1) for one in answered]
     write_lines(folder / "kitti.txt", [" ".join(f"{value:.12g}" for value in row) for row in matrices])
     write_lines(folder / "kitti_times.txt", [one.time for one in answered])

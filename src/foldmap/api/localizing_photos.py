@@ -39,12 +39,13 @@ def localize_photos(
     max_keypoints: int = 8192,
     max_side: int | None = None,
     seed: int = 0,
+    only: Sequence[str] = (),
     begin: Begin = silent,
 ) -> Localized:
     """Localize photos or rigs of photos; needs neither the map's images nor COLMAP.
 
-    What is asked is read by `read_photo_queries`, features are opened by `open_query_features`; the matcher is one of
-    `VisualSettings`, the seed RANSAC's.
+    What is asked is read by `read_photo_queries`, features are opened by `open_query_features`; of a folder of photos
+    `only` those are asked that are named. The matcher is one of `VisualSettings`, the seed RANSAC's.
     """
     settings, notes, began_s = VisualSettings(matcher=matcher, weights=matcher_weights, seed=seed), [], perf_counter()
     folded = town.visual
@@ -60,7 +61,7 @@ def localize_photos(
         notes.append(f"the map is not searched by global descriptors; {global_descriptors} is not used")
     vectors = global_descriptors if searched else None
     with open_query_features(features, photos, vectors, folded.feature, weights, max_keypoints, max_side) as brought:
-        asked = read_photo_queries(queries, rigs, camera, model, brought)
+        asked = read_photo_queries(queries, rigs, camera, model, brought, only)
         brought.check(asked, folded.feature)
         began_s = perf_counter()
         estimates, unusable = _photo_estimates(asked, brought, localizer, begin("Localizing"))

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from foldmap.errors import ConfigError, InputError, MapInputError
 from foldmap.formats.hloc.features import HlocGlobals
 from foldmap.formats.hloc.lists import read_query_list, read_rig_list
 from foldmap.formats.listing import ListedImage, camera_of
+from foldmap.formats.name_times import natural_key
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.scenes import open_features
 from foldmap.visual.features.photo_names import CONVERT, OTHER_SUFFIXES
@@ -59,6 +60,10 @@ class QueryFeatures:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "known", frozenset(self.source.names()))
+
+    def in_order(self) -> list[str]:
+        """Names of photos that have features, in natural order, in which trajectories without names count them."""
+        return sorted(self.known, key=lambda name: natural_key(PurePosixPath(name)))
 
     def size_px(self, name: str) -> tuple[int, int]:
         """Width and height of a photo; a MapInputError where nothing says so."""
@@ -181,11 +186,17 @@ def open_query_features(
 
 
 def read_photo_queries(
-    queries: Path | None, rigs: Path | None, camera: str, model: Path | None, brought: QueryFeatures
+    queries: Path | None,
+    rigs: Path | None,
+    camera: str,
+    model: Path | None,
+    brought: QueryFeatures,
+    only: Sequence[str] = (),
 ) -> list[PhotoQuery]:
     """Read what is asked, and give each photo its camera, or the reason why it has none.
 
-    `queries` is hloc's query list, with cameras or names alone; without one every photo is asked that has features.
+    `queries` is hloc's query list, with cameras or names alone; without one every photo is asked that has
+    features, or `only` those.
     Cameras of names are one for all, ``MODEL,params`` (of the size that the photos have) or ``MODEL width height
     params``, or those of a COLMAP model; else, of photos that are at hand, by EXIF, else guessed.
 
@@ -202,7 +213,7 @@ def read_photo_queries(
         if given:
             raise ConfigError("a rig list brings its cameras", "leave --camera and --model out")
         return [PhotoQuery(name, tuple(images)) for name, images in read_rig_list(rigs).items()]
-    listed = [ListedImage(name) for name in sorted(brought.known)] if queries is None else read_query_list(queries)
+    listed = [ListedImage(name) for name in only or brought.in_order()] if queries is None else read_query_list(queries)
     if listed[0].camera is not None:
         if given:
             raise ConfigError(f"{queries} brings its cameras", "leave --camera and --model out")

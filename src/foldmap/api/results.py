@@ -23,6 +23,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,7 +47,7 @@ Begin = Callable[[str], Callable[[int, int], None]]
 """Given a kind of work, makes a callback of ``(done, total)``."""
 
 LAYOUTS = ("hloc", "tum", "both")
-_COLUMNS = ("name", "time_s", "status", "x_m", "y_m", "heading_deg", "sigma_m", "along_m", "across_m", "score")
+COLUMNS = ("name", "time_s", "status", "x_m", "y_m", "heading_deg", "sigma_m", "along_m", "across_m", "score")
 
 
 def silent(doing: str) -> Callable[[int, int], None]:
@@ -185,22 +186,30 @@ def check_layout(layout: str) -> None:
         raise ConfigError(f"there is no layout {layout!r}", f"choose {', '.join(LAYOUTS)}")
 
 
+def last_of_moments(observations: Sequence[LocalizedObservation]) -> list[LocalizedObservation]:
+    """Those that have a pose in order of time, one a moment: the last of a sweep and a fix of one time knows most.
+
+    Readers of trajectories, foldmap's own among them, take no time twice.
+    """
+    last = {Decimal(one.time): one for one in observations if one.answered}
+    return [last[time] for time in sorted(last)]
+
+
 def trajectory_text(observations: Sequence[LocalizedObservation]) -> str:
-    """TUM rows ``t x y z qx qy qz qw`` in order of time of the observations that have a pose."""
+    """TUM rows ``t x y z qx qy qz qw`` of `last_of_moments`."""
     what = f"{CAMERA_HEADER}, world units" if any(one.photos for one in observations) else f"{VEHICLE_HEADER}, metres"
     rows = [f"# t x y z qx qy qz qw, {what}"]
-    for one in sorted(observations, key=lambda one: float(one.time)):
-        if one.answered:
-            pose = one.world_SE3
-            values = [*pose[:3, 3], *np.roll(wxyz_from_rigid(pose), -1)]
-            rows.append(" ".join([one.time, *(f"{value:.12g}" for value in values)]))
+    for one in last_of_moments(observations):
+        pose = one.world_SE3
+        values = [*pose[:3, 3], *np.roll(wxyz_from_rigid(pose), -1)]
+        rows.append(" ".join([one.time, *(f"{value:.12g}" for value in values)]))
     return "\n".join(rows) + "\n"
 
 
 def csv_text(observations: Sequence[LocalizedObservation]) -> str:
     """A line an observation; the pose is empty where nothing was answered."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for one in observations:
         said = asdict(one.estimate.diagnostics)

@@ -20,9 +20,15 @@ EXAMPLES = (
 
 def evaluate(
     context: typer.Context,
-    estimates: Annotated[Path, typer.Argument(help="What foldmap localize wrote: TUM, hloc text, or .jsonl.")],
+    estimates: Annotated[
+        Path, typer.Argument(help="What foldmap localize wrote: TUM, hloc text, .jsonl, or a run's folder.")
+    ],
     truth: Annotated[
-        Path, typer.Argument(help="True poses. Sweeps: TUM or KITTI. Photos: COLMAP, 7-Scenes, kapture, TUM or hloc.")
+        Path,
+        typer.Argument(
+            help="True poses. Sweeps: TUM, KITTI, a drive with truth. "
+            "Photos: COLMAP, 7-Scenes, kapture, TUM, KITTI, hloc."
+        ),
     ],
     time_limit: Annotated[
         float, typer.Option(help="Times of estimates and truth farther apart do not belong together, seconds.")
@@ -50,7 +56,9 @@ def evaluate(
     by whole names or nearest times; what was paired, how, and as what it was judged is printed too.
     """
     from foldmap.api.judging.evaluating_photos import compare_photos, why_photos
+    from foldmap.api.judging.runs import estimates_of
 
+    estimates = estimates_of(estimates)
     limit_s = time_limit if "time_limit" in spoken(context) else None
     why = "--queries is given" if queries is not None else why_photos(estimates, truth)
     if why:

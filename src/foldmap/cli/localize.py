@@ -47,10 +47,10 @@ Observations = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="OBSERVATIONS",
-        help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin. Photos: their folder. Streets: aerial "
-        "crops (the way ahead up), files or a folder; an ortho GeoTIFF with --poses; a folder with pairs.csv; or a "
-        "folder with ring.json and a folder a camera. Or a drive of all these: a folder with drive.json, or a bag of "
-        "ROS (.mcap, .bag, .db3, a rosbag2 folder).",
+        help="Sweeps: folder, file or glob of .las .laz .pcd, KITTI .bin. Photos: their folder, or photos of one. "
+        "Streets: aerial crops (the way ahead up), files or a folder; an ortho GeoTIFF with --poses; a folder with "
+        "pairs.csv; or a folder with ring.json and a folder a camera. Or a drive of all these: a folder with "
+        "drive.json, or a bag of ROS (.mcap, .bag, .db3, a rosbag2 folder).",
     ),
 ]
 Poses = Annotated[
@@ -289,11 +289,19 @@ def _sweeps(town: FoldedMap, observations: list[Path], own: dict[str, Any], begi
 def _photos(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_photos import localize_photos
     from foldmap.api.results import check_layout
+    from foldmap.visual.features.photo_names import OTHER_SUFFIXES, SUFFIXES
 
     check_layout(own.pop("layout"))
     folders = [*observations, *([own.pop("photos")] if "photos" in own else [])]
-    if len(folders) > 1 or (observations and not folders[0].is_dir()):
-        raise ConfigError("either sweeps or photos are localized", "give OBSERVATIONS, or --queries and --photos")
+    if missing := [path for path in folders if not path.exists()]:
+        raise ConfigError(f"there is nothing at {missing[0]}", "check the path")
+    named = all(path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and path.is_file() for path in observations)
+    if observations and named and not {"photos", "queries", "rigs"} & own.keys():
+        own["only"] = [path.name for path in folders]  # photos of one folder, as a shell's pattern gives them
+        folders = list({path.parent for path in folders})
+    if len(folders) > 1 or (folders and not folders[0].is_dir()):
+        cure = "give one folder, or photos of one; a list goes with --queries, and then --photos FOLDER"
+        raise ConfigError("photos come from one folder", cure)
     cameras = own.pop("camera", None) or [""]
     if len(cameras) > 1:
         raise ConfigError("all photos of a list of names have one camera", "give --camera once")

@@ -111,11 +111,13 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
     same command wrote there before does not. Inputs may be glob patterns.
 
     Raises:
-        ConfigError: names the output and the input, or a folder that is missing.
+        ConfigError: names the output and the input, a folder that is missing, or "-", which is no file.
     """
     from foldmap.atlas.whole import file_identity
 
     for one in outputs:
+        if str(one.path) == "-":
+            raise ConfigError(f"{one.label} - is no file", "name one; --json prints the summary")
         if WRITTEN[command][one.name][0] == "{}" and not one.path.parent.is_dir():
             raise ConfigError(f"there is no folder {one.path.parent}", "make it first")
     made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]

@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api.judging.agreeing import refuse_other_meaning
 from foldmap.errors import PoseInputError
 from foldmap.formats.drives.read import is_drive, read_drive
 from foldmap.formats.listing import content
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.formats.poses.trajectories import read_poses
+from foldmap.geometry import SE2
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.geometry.quaternion import centres_of, rigid_from_wxyz
+from foldmap.lidar.mapping.belonging import check_poses
 from foldmap.metrics.consistency import squared_distances
 from foldmap.types import BoolArray, DoubleArray
 
+ANOTHER_FRAME_M = 1000.0
+"""Estimates that are all farther from the truth do not err, but are of another frame."""
 WITH_POSE = ("ok", "degraded")
 _KNOWN = ("ok", "degraded", "ambiguous", "no_match", "no_map", "no_observation")
 
@@ -29,6 +34,7 @@ class Answers:
     """The JSON lines of one run, in their order.
 
     Attributes:
+        path: of the lines.
         kind: of the layer that answered: "lidar", "visual" or "street".
         rows: the lines as they are.
         positions: float64 (N, K) where each was answered to be, world units; NaN where nothing was. K is 2, of photos
@@ -37,6 +43,7 @@ class Answers:
         levels: float64 (N,) protection level of the position; NaN where there is none.
     """
 
+    path: Path
     kind: str
     rows: Sequence[dict[str, Any]]
     positions: DoubleArray
@@ -77,37 +84,45 @@ def read_answers(path: Path) -> Answers:
     if len(kinds) > 1:
         raise PoseInputError(f"{lines} has answers of {' and '.join(sorted(kinds))} layers", "give those of one")
     positions, covariances, levels = (np.array(part) for part in zip(*found, strict=True))
-    return Answers(kinds.pop(), rows, positions, covariances, levels)
+    return Answers(lines, kinds.pop(), rows, positions, covariances, levels)
 
 
-def _known(truth: Path) -> tuple[DoubleArray | None, DoubleArray]:
-    """Times, float64 (N,), where it has any, and places, float64 (N, 2), of a trajectory, or of a drive's truth."""
-    if truth.is_dir() and is_drive(truth):
+def known_trajectory(truth: Path, calibration: Path | None = None) -> tuple[DoubleArray | None, list[SE2]]:
+    """Times, float64 (N,), where it has any, and poses of a trajectory, or of the truth of a drive's folder.
+
+    A PoseInputError where they are no world_SE3_sensor, such as a camera's without its calibration.
+    """
+    if is_drive(truth):
         told = read_drive(truth).truth
         if told is None:
             raise PoseInputError(
                 f"the drive {truth} has no truth", "name its table in drive.json, or give a trajectory"
             )
-        return told[0], np.array([(pose.x_m, pose.y_m) for pose in told[1]])
-    true = read_poses(truth)
-    return true.times_s, np.array([pose.translation_m[:2] for pose in true.world_SE3_sensors])
+        return told
+    true = read_poses(truth, calibration)
+    check_poses(true.world_SE3_sensors, str(truth))
+    return true.times_s, [pose.to_se2() for pose in true.world_SE3_sensors]
 
 
 def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) -> DoubleArray:
     """Where each observation was made, float64 (N, K), NaN where nobody knows.
 
     Photos are paired by name, others by time, or by number where the truth has no times; times farther apart than the
-    limit do not belong together. A PoseInputError where the truth cannot be used or knows none of them.
+    limit do not belong together. A PoseInputError where the truth cannot be used, knows less than half of what was
+    answered, or is of another frame.
     """
     found = np.full(answers.positions.shape, np.nan)
     limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
     if answers.kind == "visual":
         named = {row["images"][0]: number for number, row in enumerate(answers.rows) if len(row["images"]) == 1}
         known = read_image_poses(truth, list(named), limit_s, cameras=False).camera_SE3_world
+        poses = {name: _camera(answers.rows[row]) for name, row in named.items() if answers.answered[row]}
+        refuse_other_meaning(poses, {name: known[name] for name in known.keys() & named.keys()}, answers.path, truth)
         for name in known.keys() & named.keys():
             found[named[name]] = centres_of(known[name][None])[0]
     else:
-        times_s, places = _known(truth)
+        times_s, true = known_trajectory(truth)
+        places = np.array([(pose.x_m, pose.y_m) for pose in true])
         if times_s is not None:
             moments, of = np.unique(answers.times_s, return_inverse=True)  # a sweep and a frame may be of one moment
             mine, theirs, _ = associate_times(moments, times_s, limit_s)
@@ -121,7 +136,21 @@ def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) 
             raise PoseInputError(said, "give a pose an observation, or a trajectory with times")
     if not np.isfinite(found).any():
         raise PoseInputError(f"{truth} knows none of the observations", "give the truth of the same drive")
+    if answers.kind != "visual":
+        _refuse_another_drive(answers, found, truth)
     return found
+
+
+def _refuse_another_drive(answers: Answers, true: DoubleArray, truth: Path) -> None:
+    """Refuse truth, (N, 2), that tells of few of the answers, or lies where none of them does."""
+    off_m = np.linalg.norm(answers.positions - true, axis=1)[answers.answered]
+    told = int(np.isfinite(off_m).sum())
+    if 2 * told < len(off_m):
+        said = f"{truth} has a pose at the time of {told} of {len(off_m)} answers"
+        raise PoseInputError(said, "give the truth of the same drive with the same times, or another --time-limit")
+    if told and float(np.nanmin(off_m)) > ANOTHER_FRAME_M:
+        away_km = float(np.nanmin(off_m)) / 1000
+        raise PoseInputError(f"{answers.path} lies {away_km:,.1f} km from {truth}", "give both in one frame")
 
 
 def distances_to(answers: Answers, true: DoubleArray) -> DoubleArray:
@@ -151,11 +180,13 @@ def _pose(row: dict[str, Any]) -> tuple[DoubleArray, DoubleArray, float]:
 
 
 def _position(row: dict[str, Any], axes: int) -> DoubleArray:
-    if axes == 2:
-        position = np.array([row["pose"]["x_m"], row["pose"]["y_m"]], np.float64)
-    else:
-        seven = np.array(row["pose"], np.float64).reshape(1, 7)
-        position = centres_of(rigid_from_wxyz(seven[:, :4], seven[:, 4:]))[0]
+    pose = row["pose"]
+    position = np.array([pose["x_m"], pose["y_m"]], np.float64) if axes == 2 else centres_of(_camera(row))
     if not np.isfinite(position).all():
         raise ValueError("a pose that is not finite")
     return position
+
+
+def _camera(row: dict[str, Any]) -> DoubleArray:
+    seven = np.array(row["pose"], np.float64).reshape(7)
+    return rigid_from_wxyz(seven[:4], seven[4:])

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api.judging.agreeing import refuse_other_meaning
 from foldmap.api.judging.stated import consistency_summary
 from foldmap.api.results import CAMERA_HEADER, VEHICLE_HEADER, PhotoLine, Stated, is_about_photos, read_photo_lines
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError
 from foldmap.formats.colmap.scene import model_radius_world
+from foldmap.formats.drives.read import is_drive
 from foldmap.formats.hloc.lists import read_names
 from foldmap.formats.hloc.results import is_results, read_results
 from foldmap.formats.listing import is_number
@@ -79,10 +81,8 @@ def why_photos(estimates: Path, truth: Path) -> str:
     writes them.
     """
     if estimates.suffix == ".jsonl":
-        if estimates.is_file() and not is_about_photos(estimates):
-            raise PoseInputError(f"{estimates} has no lines about photos", "of sweeps give the poses beside it")
-        return "its lines are about photos"
-    if truth.is_dir():
+        return "its lines are about photos" if is_about_photos(estimates) or not estimates.is_file() else ""
+    if truth.is_dir() and not is_drive(truth):
         return "the truth is a folder"
     if not estimates.is_file():
         return ""
@@ -121,7 +121,8 @@ def compare_photos(
         plot: SVG of the distribution of the errors.
 
     Raises:
-        FoldmapError: a file or an option cannot be used, or no photo that was asked has a true pose.
+        FoldmapError: a file or an option cannot be used, no photo that was asked has a true pose, or the files are of
+            two frames or conventions.
     """
     answered = read_answered(estimates, queries)
     known = read_image_poses(truth, answered.names, DEFAULT_LIMIT_S if limit_s is None else limit_s, cameras=False)
@@ -132,6 +133,7 @@ def compare_photos(
         example = next(iter(known.camera_SE3_world), "none")
         shown = f"{len(answered.names)} images (asked {answered.names[0]!r}, there {example!r})"
         raise PoseInputError(f"{truth} has no true pose of any of {shown}", "name images alike in both")
+    refuse_other_meaning(answered.poses, {name: known.camera_SE3_world[name] for name in names}, estimates, truth)
     chosen, length = _unit(unit or ("m" if known.metric else "world"), truth)
     limits = read_thresholds(thresholds, chosen)
     errors = camera_errors(

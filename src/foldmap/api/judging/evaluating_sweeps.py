@@ -11,20 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.api.judging.answers import ANOTHER_FRAME_M, known_trajectory, read_answers
 from foldmap.api.judging.stated import consistency_summary
-from foldmap.api.results import Stated
+from foldmap.api.results import COLUMNS, Stated
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.formats.poses.trajectories import read_poses, read_tum_poses
+from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE2
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
-from foldmap.lidar.mapping.belonging import check_poses
 from foldmap.metrics import PoseErrors, failure_rates, planar_difference, pose_errors, summarize, travelled_m
 from foldmap.types import DoubleArray
-
-_ANOTHER_FRAME_M = 1000.0
-"""Estimates that are all farther from the truth do not err, but are of another frame."""
 
 
 def compare_sweeps(
@@ -47,11 +44,10 @@ def compare_sweeps(
         PoseInputError: a file cannot be used, an estimate has no true pose within the limit of its time, or all are of
             another frame.
     """
-    true = read_poses(truth, calibration)
-    if limit_s is not None and true.times_s is None:
+    true_s, world_SE2_true = known_trajectory(truth, calibration)
+    if limit_s is not None and true_s is None:
         raise ConfigError(f"{truth} has no times", "leave --time-limit out")
-    check_poses(true.world_SE3_sensors, str(truth))
-    times_s = true.times_s if true.times_s is not None else np.arange(len(true), dtype=np.float64)
+    times_s = true_s if true_s is not None else np.arange(len(world_SE2_true), dtype=np.float64)
     answered_s, answered = read_planar(estimates)
     limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
     mine, theirs, apart_s = associate_times(answered_s, times_s, limit_s)
@@ -61,27 +57,27 @@ def compare_sweeps(
         raise PoseInputError(
             f"{estimates}: {len(answered) - len(mine)} of {len(answered)} estimates have no true pose at their time, "
             f"first {answered_s[alone]:.6f} s, {near_s:.3g} s from the nearest (limit {limit_s:g} s)",
-            "give the truth of the same drive with the same times, or another --time-limit",
+            "give the truth of the same drive with the same times, or another --time-limit; estimates of sweeps whose "
+            "poses had no times count them, and so do KITTI rows",
         )
     estimated: list[SE2 | None] = [None] * len(times_s)
     for row, other in zip(mine.tolist(), theirs.tolist(), strict=True):
         estimated[other] = answered[row]
-    world_SE2_true = [pose.to_se2() for pose in true.world_SE3_sensors]
     errors = pose_errors(world_SE2_true, estimated)
     away_m = float(errors.total_m.min(initial=np.inf))
-    if _ANOTHER_FRAME_M < away_m < np.inf:
+    if ANOTHER_FRAME_M < away_m < np.inf:
         raise PoseInputError(f"{estimates} lies {away_m / 1000:,.1f} km from {truth}", "give both in one frame")
     rates = failure_rates(errors.total_m, travelled_m(world_SE2_true), segment_m, limit_m)
     if plot is not None:
         from foldmap.report import error_cdf_plot
 
         write_whole(plot, error_cdf_plot({"foldmap": errors.total_m}))
-    statuses, stated = _told(Path(f"{estimates}.jsonl"), answered)
+    statuses, stated = _told(estimates if estimates.suffix == ".jsonl" else Path(f"{estimates}.jsonl"), answered)
     true_poses = [world_SE2_true[row] for row in theirs]
     apart = [planar_difference(true, answered[row]) for true, row in zip(true_poses, mine, strict=True)]
     said = consistency_summary([one[:2] for one in apart], [one[2:] for one in apart], [stated[row] for row in mine])
     most_s = float(np.abs(apart_s).max(initial=0.0))
-    how = "by number" if true.times_s is None else f"by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
+    how = "by number" if true_s is None else f"by time, at most {most_s:.6f} s apart (limit {limit_s:g} s)"
     return {
         "poses": len(times_s),
         "answered": len(answered),
@@ -108,9 +104,17 @@ def _spreads(errors: PoseErrors) -> dict[str, float]:
 
 
 def read_planar(path: Path) -> tuple[DoubleArray, list[SE2]]:
-    """Times and answered poses; a file of comments alone answers nothing."""
-    if next(content_lines(path), None) is None:
+    """Times and answered poses of a trajectory, of JSON lines, or of those beside a table that was written with them.
+
+    A file of comments alone answers nothing. Of several answers of one moment the last counts, as in a trajectory.
+    """
+    first = next(content_lines(path), None)
+    if first is None:
         return np.zeros(0), []
+    if path.suffix == ".jsonl" or first[1][:3] == list(COLUMNS[:3]):
+        rows = [row for row in read_answers(path).rows if row["pose"] is not None]
+        last = {float(row["time_s"]): SE2(**row["pose"]) for row in rows}
+        return np.array(sorted(last)), [last[time] for time in sorted(last)]
     times_s, poses = read_tum_poses(path)
     return times_s, [pose.to_se2() for pose in poses]
 
@@ -126,6 +130,8 @@ def _told(path: Path, answered: Sequence[SE2]) -> tuple[dict[str, int] | str, li
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         posed = sorted((row for row in rows if row["pose"] is not None), key=lambda row: float(row.get("time_s", 0.0)))
+        last = list({float(row.get("time_s", 0.0)): row for row in posed}.values())
+        posed = last if len(last) == len(answered) else posed
         if len(posed) != len(answered) or not all(map(_same, [row["pose"] for row in posed], answered)):
             return f"unknown: {path.name} tells of other poses, and is not used", nothing
         return dict(Counter(str(row["status"]) for row in rows)), [Stated.of(row, 3) for row in posed]

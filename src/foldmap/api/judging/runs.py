@@ -34,12 +34,17 @@ class Run:
     fold_file: Path | None
 
 
+def estimates_of(run: Path) -> Path:
+    """The poses of a run: of its folder, or as they were named."""
+    return run / _ESTIMATES if run.is_dir() else run
+
+
 def read_run(run: Path, fold_file: Path | None = None) -> Run:
     """Read a run: its poses, their JSON lines, or the folder of them; a PoseInputError where it is none.
 
     The map is the one that is given, else that of the run's settings, where it still is.
     """
-    estimates = run / _ESTIMATES if run.is_dir() else run
+    estimates = estimates_of(run)
     answers, settings = read_answers(estimates), _settings(estimates)
     said = settings.get("map")
     return Run(

@@ -43,8 +43,9 @@ class TimedAnswer:
 def write_poses(path: Path | str, answers: Sequence[TimedAnswer], base_frame: str) -> None:
     """Write answers in order of time; the frame "map" is the map's own (x east, y north), z is 0.
 
-    ``/foldmap/pose`` and ``/tf`` have what was answered, ``/foldmap/health`` every observation: the status and each
-    layer's, and ``/foldmap/path``, once at the first, all poses. A MissingExtraError without ``mcap_ros2``.
+    ``/foldmap/pose`` and ``/tf`` have what was answered, once a moment, the last; ``/foldmap/health`` has every
+    observation: the status and each layer's, and ``/foldmap/path``, once at the first, all poses. A MissingExtraError
+    without ``mcap_ros2``.
     """
     import io
 
@@ -59,14 +60,16 @@ def write_poses(path: Path | str, answers: Sequence[TimedAnswer], base_frame: st
         def put(topic: str, time_ns: int, message: dict[str, Any]) -> None:
             writer.write_message(topic, schemas[topic], message, log_time=time_ns, publish_time=time_ns)
 
-        answered = [(one.time_ns, one.estimate) for one in answers if one.estimate.pose is not None]
-        if answered:
-            stamped = [{"header": _header(ns, MAP), "pose": _pose(e.pose)} for ns, e in answered if e.pose is not None]
+        last = {one.time_ns: one.estimate for one in answers if one.estimate.pose is not None}
+        if last:
+            stamped = [
+                {"header": _header(ns, MAP), "pose": _pose(e.pose)} for ns, e in last.items() if e.pose is not None
+            ]
             put(PATH, answers[0].time_ns, {"header": _header(answers[0].time_ns, MAP), "poses": stamped})
         for one in answers:
             put(HEALTH, one.time_ns, _health(one))
             pose, covariance = one.estimate.pose, one.estimate.covariance
-            if pose is None or covariance is None:
+            if pose is None or covariance is None or last[one.time_ns] is not one.estimate:
                 continue
             header, placed = _header(one.time_ns, MAP), _pose(pose)
             spread = {"pose": placed, "covariance": _covariance(covariance).reshape(-1).tolist()}

@@ -18,6 +18,7 @@ from foldmap.formats.name_times import are_seconds, natural_key, photo_times_s
 from foldmap.formats.naming import naming
 from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.same_names import pair_names
+from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.formats.textual import content_lines, number_rows
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.geometry.camera import Camera
@@ -36,10 +37,11 @@ def read_image_poses(
     """Read poses and give each to its photo; some photos may have none. TUM and 7-Scenes are taken as metres.
 
     They are in a text file ``name qw qx qy qz tx ty tz`` (camera_SE3_world, hloc), a TUM trajectory (world_SE3_camera;
-    by time, to ``limit_s``, where most photos are named by a time of it, else one a photo in the order of names), a
-    folder of ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera; ``frame-000000.pose.txt`` for
-    ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose cameras are taken too if wanted. Of
-    a folder with a model and pose files the model is taken. Names are relative to the photos' folder (`pair_names`).
+    by time, to ``limit_s``, where most photos are named by a time of it, else one a photo in the order of names), KITTI
+    rows (likewise in the order of names), a folder of ``STEM.pose.txt`` (7-Scenes, 4 x 4 world_SE3_camera;
+    ``frame-000000.pose.txt`` for ``frame-000000.color.png``), or the folder of a COLMAP model or a kapture, whose
+    cameras are taken too if wanted. Of a folder with a model and pose files the model is taken. Names are relative to
+    the photos' folder (`pair_names`).
     """
     if (path / "sensors").is_dir():
         return _kapture(path, names, cameras)
@@ -54,6 +56,8 @@ def read_image_poses(
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
     if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
+    if len(first[1]) in (12, 16) and all(map(is_number, first[1])):
+        return _in_order(path, names, read_kitti_poses(path, None), "kitti", "")
     return _named(path, names, "hloc", read_results(path), {})
 
 
@@ -115,14 +119,26 @@ def _tum(path: Path, names: Sequence[str], limit_s: float) -> KnownPoses:
             return KnownPoses(timely, metric=True, layout="tum", paired=paired, by_time=True)
         near_s = float(np.abs(said_s[0] - times_s).min())
         why = f"{len(mine)} of which are named by a time of it within {limit_s:g} s ({names[0]!r}: {near_s:.6g} s off)"
-    if len(inverse) != len(names) or (said_s is not None and are_seconds(said_s)):
-        cure = "name photos by their time in seconds and allow for clocks with --time-limit, or give one pose a photo"
-        said = f"{path} holds {len(inverse)} poses for {len(names)} photos, {why}"
-        raise PoseInputError(said, f"{cure} in the order of names that are no times")
+    timed = said_s is not None and are_seconds(said_s)
+    return _in_order(path, names, world_SE3_camera, "tum", why, timed)
+
+
+def _in_order(
+    path: Path, names: Sequence[str], world_SE3_camera: Sequence[SE3], layout: str, why: str, timed: bool = False
+) -> KnownPoses:
+    """Poses without names, one a photo in the natural order of names; refused of several folders in another order."""
+    if len(world_SE3_camera) != len(names) or timed:
+        of_tum = "name photos by their time in seconds and allow for clocks with --time-limit, or " if why else ""
+        said = f"{path} holds {len(world_SE3_camera)} poses for {len(names)} photos" + (f", {why}" if why else "")
+        raise PoseInputError(said, f"{of_tum}give one pose a photo in the order of names that are no times")
     in_order = sorted(names, key=lambda name: natural_key(PurePosixPath(name)))
-    ordered = dict(zip(in_order, inverse, strict=True))
+    folders = {PurePosixPath(name).parent for name in names}
+    if len(folders) > 1 and list(names) not in (in_order, sorted(names)):
+        said = f"poses of {path} have no names, and photos of several folders are listed in another order than by name"
+        raise PoseInputError(said, "give rows name qw qx qy qz tx ty tz (camera from world), or list photos by name")
+    inverse = [pose.inverse().matrix for pose in world_SE3_camera]
     paired = f"{len(names)} of {len(names)} in the order of names"
-    return KnownPoses(ordered, metric=True, layout="tum", paired=paired)
+    return KnownPoses(dict(zip(in_order, inverse, strict=True)), metric=True, layout=layout, paired=paired)
 
 
 def _renamed(values: Mapping[str, Value], pairs: Mapping[str, str]) -> dict[str, Value]:

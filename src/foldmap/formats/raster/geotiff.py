@@ -94,10 +94,14 @@ class RasterFile:
         """Refuse a band that the file itself calls something else, such as heights, by its description or its unit."""
         names = [str(name or "").lower() for name in self._dataset.descriptions]
         mine, unit = names[self.band - 1], str(self._dataset.units[self.band - 1] or "").lower()
+        upright = self._dataset.crs is not None and "VERT" in self._dataset.crs.to_wkt()
+        if upright and (self._kind.kind == "f" or self._kind.itemsize == 1):
+            unit = ""  # GDAL gives bands the unit of a crs of heights, whatever they hold; texture and size tell
         if _INTENSITY.search(mine) or not (_OTHER.search(mine) or unit in _LENGTHS):
             return
         found = [number for number, name in enumerate(names, 1) if _INTENSITY.search(name)]
         cure = "choose the band of intensity with --band" + (f" {found[0]}" if found else "")
+        cure += "" if found else "; where this is it, set its description to intensity"
         what = f"{mine[:40]!r}" + (f" in {unit}" if unit else "")
         raise MapInputError(f"{self.path} calls band {self.band} {what}, which is no intensity", cure)
 

@@ -15,6 +15,8 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION, _EXIF_SHOT = 0x010F, 0x0110, 0x0112, 0x8769
 _EXIF_FOCAL, _EXIF_LENS = (0x920A, 0xA405), (0xA404, 0xA434)  # in mm, as of 35 mm film; digital zoom, lens
+_TWELVE_BITS = 1 << 12
+"""Cameras of 10 or 12 bits write their values as they are into files of 16, of which 8 bits keep next to nothing."""
 
 
 def read_image(path: Path) -> ByteArray:
@@ -72,6 +74,9 @@ def _as_bytes(pixels: AnyArray, name: str) -> ByteArray:
     wide_bytes = pixels.dtype.itemsize > 2 and pixels.max() <= 255  # at 16 bits all would be black
     if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535 or wide_bytes:
         raise MapInputError(f"{name} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
+    if 0 < pixels.max() < _TWELVE_BITS:
+        said = f"{name} has 16 bits, and no pixel beyond {pixels.max():,} of 65,535"
+        raise MapInputError(said, "multiply what has 12 bits by 16: it is next to black as it stands")
     return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
 
 
