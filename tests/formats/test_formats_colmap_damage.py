@@ -152,7 +152,7 @@ CONTRADICTIONS: dict[str, tuple[str, Callable[[str], str], str]] = {
     "point not finite": (
         "points3D", line_of("2 ", lambda line: re.sub(r"^2 \S+", "2 inf", line)), r"point 2 lies at \[ *inf"),
     "track without observations": (
-        "points3D", line_of("2 ", lambda line: " ".join(line.split()[:8])), "point 2 is seen by no image"),
+        "points3D", line_of("2 ", lambda line: " ".join(line.split()[:8])), "sees point 2, points3D.txt does not"),
     "image not listed": (
         "points3D", line_of("3 ", lambda line: " ".join([*line.split()[:8], "77", "0"])),
         "point 3 is seen by image 77, which is not listed"),
@@ -183,6 +183,20 @@ def test_contradictions(tmp_path: Path, case: str) -> None:
         read_model(tmp_path)
     assert str(tmp_path) in caught.value.message
     assert caught.value.cure
+
+
+def test_points_that_no_image_sees_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, True)
+    whole, path = read_model(tmp_path), tmp_path / "points3D.txt"
+    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    path.write_text("\n".join(["7777 1 2 3 9 9 9 0.5", *rows, "8888 4 5 6 9 9 9 0.5"]) + "\n", encoding="utf-8")
+    read = read_model(tmp_path)
+    assert np.array_equal(read.points_world, whole.points_world)
+    assert np.array_equal(read.tracks.point, whole.tracks.point)
+    assert np.array_equal(read.tracks.image, whole.tracks.image)
+    path.write_text("7777 1 2 3 9 9 9 0.5\n", encoding="utf-8")
+    with pytest.raises(MapInputError, match="no point is seen by an image"):
+        read_model(tmp_path)
 
 
 def test_files_of_two_models(tmp_path: Path) -> None:

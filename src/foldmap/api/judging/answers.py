@@ -147,7 +147,8 @@ def _refuse_another_drive(answers: Answers, true: DoubleArray, truth: Path) -> N
     told = int(np.isfinite(off_m).sum())
     if 2 * told < len(off_m):
         said = f"{truth} has a pose at the time of {told} of {len(off_m)} answers"
-        raise PoseInputError(said, "give the truth of the same drive with the same times, or another --time-limit")
+        cure = "give the truth of the same drive with the same times"
+        raise PoseInputError(said, f"{cure}; sweeps whose poses had no times are counted, as KITTI rows are")
     if told and float(np.nanmin(off_m)) > ANOTHER_FRAME_M:
         away_km = float(np.nanmin(off_m)) / 1000
         raise PoseInputError(f"{answers.path} lies {away_km:,.1f} km from {truth}", "give both in one frame")

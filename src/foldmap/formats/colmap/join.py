@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,8 @@ def join(
 ) -> ColmapModel:
     """Put cameras, images and points together; a MapInputError where they contradict each other or themselves.
 
-    ``paths`` of the images and points files are for messages, ``name`` is that of the features.
+    ``paths`` of the images and points files are for messages, ``name`` is that of the features. Points that no image
+    sees are left out.
     """
     if not images.names:
         raise MapInputError(f"{paths[0]} holds no images", "give a model with registered images")
@@ -56,12 +57,15 @@ def join(
     _refuse(image_camera < 0, lambda at: f"{paths[0]}: image {names[at]!r} has camera {asked[at]}, which is not listed")
     poses = poses_of(paths[0], names, images.wxyz[by_name], images.translation_world[by_name])
 
+    seen = points.lengths > 0
+    if not seen.any() and len(seen):
+        raise MapInputError(f"{paths[1]}: no point is seen by an image", "give points with their tracks")
+    # a point that was put in without a track, from a laser for example, has no descriptor: nothing matches it
+    points = replace(points, ids=points.ids[seen], points_world=points.points_world[seen], lengths=points.lengths[seen])
     by_id = np.argsort(points.ids)
     rank = np.empty_like(by_id)
     rank[by_id] = np.arange(len(by_id))
     point_ids = points.ids[by_id]
-    lone = points.lengths == 0
-    _refuse(lone, lambda at: f"{paths[1]}: point {points.ids[at]} is seen by no image", "drop points without a track")
     far = _beyond(points.points_world)
     _refuse(far, lambda at: f"{paths[1]}: point {points.ids[at]} lies at {points.points_world[at]}", REWRITE)
     point = np.repeat(rank, points.lengths)
