@@ -14,6 +14,9 @@ import typer
 from foldmap.api.plain import plain as plain
 from foldmap.errors import ConfigError, MapFormatError
 
+_READ_AT_ONCE = 100
+"""Characters of values within a value that are still read in its line."""
+
 
 def say(message: str) -> None:
     """Write a message for people, on stderr."""
@@ -52,16 +55,27 @@ def bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
 
 
 def put(summary: Mapping[str, Any], as_json: bool) -> None:
-    """Print a summary on stdout: JSON, or one aligned line a value."""
+    """Print a summary on stdout: JSON, or one aligned line a value, values within a value below it."""
     if as_json:
         typer.echo(json.dumps(plain(summary), indent=2))
         return
-    width = max(len(key) for key in summary)
-    for key, value in summary.items():
-        if not _is_table(value):
-            typer.echo(f"{key.replace('_', ' '):<{width}}  {_words(value)}")
+    for line in _lines(summary):
+        typer.echo(line)
     for name, rows in _tables(summary):
         typer.echo(f"\n{name.replace('_', ' ')}\n{_table(rows)}")
+
+
+def _lines(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        if _is_table(value):
+            continue
+        name, words = key.replace("_", " "), _words(value)
+        if isinstance(value, Mapping) and len(words) > _READ_AT_ONCE:
+            yield indent + name
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{name:<{width}}  {words}"
 
 
 def _is_table(value: Any) -> bool:
@@ -96,7 +110,9 @@ def _words(value: Any) -> str:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):  # a place on Earth, in metres, needs more than four digits
+        return f"{value:,.1f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return str(value)
 
 
 def save_settings(output: Path, command: str, settings: Mapping[str, Any]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foldmap.cli.common import put, require_file, write_bytes
-from foldmap.errors import ConfigError
+from foldmap.errors import ConfigError, MapInputError
 
 if TYPE_CHECKING:
     from foldmap.atlas import FoldFile
@@ -47,7 +49,7 @@ def show(
     require_file(fold_file)
     with FoldFile.open(fold_file) as file:
         described = describe(file)
-        put(described if as_json else _with_anchor_in_words(described), as_json)
+        put(described if as_json else _for_people(described), as_json)
         if codes is not None or embedding is not None:
             _draw_lidar(file, codes, embedding)
         if picture is not None:
@@ -73,12 +75,20 @@ def describe(file: FoldFile) -> dict[str, Any]:
     return {"file": str(file.path), "format_version": FORMAT_VERSION, **totals, "layers": layers, **file.metadata()}
 
 
-def _with_anchor_in_words(described: dict[str, Any]) -> dict[str, Any]:
-    """The same for people: four digits are too few for a place on Earth."""
+def _for_people(described: dict[str, Any]) -> dict[str, Any]:
+    """The same for people: an anchor with all its digits, a raster's CRS by its name."""
     from foldmap.api.georeference import ANCHOR, read_anchor
+    from foldmap.formats.crs import crs_name, read_crs
 
-    anchor = read_anchor(described)
-    return described if anchor is None else {**described, ANCHOR: anchor.words}
+    shown = {**described, "layers": dict(described["layers"])}
+    if anchor := read_anchor(described):
+        shown[ANCHOR] = anchor.words
+    for name, layer in described["layers"].items():
+        if isinstance(grid := layer.get("grid"), Mapping) and grid.get("crs_wkt"):
+            with suppress(MapInputError):  # a text that nobody reads is shown as it is
+                crs = crs_name(read_crs(grid["crs_wkt"], name))
+                shown["layers"][name] = {**layer, "grid": {**grid, "crs_wkt": crs}}
+    return shown
 
 
 def _of_lidar(file: FoldFile, layer: Layer) -> dict[str, Any]:
