@@ -284,9 +284,7 @@ def show_closing(page: Page, made: DemoClosing, unchanged: DemoJourney) -> None:
 def _answers(told: dict[str, Any], name: str) -> str:
     what = ("sweeps", "ok", "wrong_ok", "noticed")
     sweeps, ok, wrong, noticed = (told[f"closing_{name}_map_{one}"] for one in what)
-    return (
-        f"{ok} of {sweeps} answers are ok, {wrong} of them wrong, and {noticed} sweeps say that the ground changed"
-    )
+    return f"{ok} of {sweeps} answers are ok, {wrong} of them wrong, and {noticed} sweeps say that the ground changed"
 
 
 def _row(what: str, shares: DoubleArray) -> dict[str, Any]:
