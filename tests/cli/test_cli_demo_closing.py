@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from foldmap.cli.demo import closing
 from foldmap.lidar.defaults import default_marks
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.source import RasterMap
+from foldmap.lidar.update import LidarUpdate
 from foldmap.report import Page
 from foldmap.town import TownWorld, street_lanes
 from foldmap.town.lanes import next_lanes
@@ -64,10 +66,16 @@ def test_a_closed_street_is_noticed_and_patched(tmp_path: Path, monkeypatch: pyt
     with FoldFile.open(path) as old, FoldFile.open(tmp_path / "patched.fold") as new:
         assert old.layer("lidar").parameters != new.layer("lidar").parameters
     page = Page("demo")
-    closing.show_closing(page, made, cast(Any, SimpleNamespace(localized=SimpleNamespace(observations=[]))))
+    still = cast(Any, SimpleNamespace(localized=SimpleNamespace(observations=[])))
+    closing.show_closing(page, made, still)
     text = page.html()
     assert text.count("<img ") == 1
     assert f"{made.patch_bytes:,} bytes" in text
+    assert f"{told['closing_new_map_ok']} of {len(made.new.estimates)} answers are ok, 0 of them wrong" in text
+    unnoticed = dataclasses.replace(made, written=LidarUpdate((), (), 3))
+    page = Page("demo")
+    closing.show_closing(page, unnoticed, still)
+    assert "nothing to patch" in page.html()
     assert re.search(r"drive 3: nothing had changed.*?<td[^>]*>0</td>", text, re.S)
     assert closing.close_street(tmp_path, path, raster, (world, way[-40:]), None, lambda done, total: None) is None
 

@@ -246,13 +246,18 @@ def _bring_up_to_date(
 
 def show_closing(page: Page, made: DemoClosing, unchanged: DemoJourney) -> None:
     """Append the act: one picture, and what was noticed where nothing had changed."""
-    tiles = made.told()["closing_tiles"]
+    told = made.told()
+    before, after = (_answers(told, name) for name in ("old", "new"))
+    patched = "Nothing was noticed, so there is nothing to patch."
+    if told["closing_tiles"]:
+        patched = (
+            "What they saw, laid where odometry carried the last sure pose, is folded into the tiles that it changes "
+            f"({told['closing_tiles']}), and goes as a patch of {made.patch_bytes:,} bytes to who has the old file. "
+            f"With it the drive repeats on another day: {after}."
+        )
     page.heading("A street is closed").text(
         "After the map was made, the street that the way ends in was closed to vehicles and paved over. A vehicle with "
-        "lidar and odometry that drives there with the old map sees that the ground is no longer the map's: its "
-        "answers become degraded, then there are none. What its sweeps saw, laid where odometry carried the last sure "
-        f"pose, is folded into the tiles that it changes ({tiles}), and goes as a patch of {made.patch_bytes:,} bytes "
-        "to whoever has the old file. With it the drive repeats on another day."
+        f"lidar and odometry drives there with the old map: {before}. {patched}"
     )
     middle = made.old.shares, changed(made.old.shares)
     page.figure(
@@ -274,6 +279,12 @@ def show_closing(page: Page, made: DemoClosing, unchanged: DemoJourney) -> None:
         f"Changed are runs of at least {_IN_A_ROW} sweeps.{cameras}",
     )
     page.command("foldmap diff map.fold patched.fold -o closing.foldpatch && foldmap patch map.fold closing.foldpatch")
+
+
+def _answers(told: dict[str, Any], name: str) -> str:
+    what = ("sweeps", "ok", "wrong_ok", "noticed")
+    sweeps, ok, wrong, noticed = (told[f"closing_{name}_map_{one}"] for one in what)
+    return f"{ok} of {sweeps} answers are ok, {wrong} of them wrong, and {noticed} sweeps say that the ground changed"
 
 
 def _row(what: str, shares: DoubleArray) -> dict[str, Any]:
