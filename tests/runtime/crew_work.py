@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from foldmap.runtime.threads import thread_count
@@ -20,9 +21,11 @@ def threads(_: int, item: int) -> tuple[int, str | None, bool]:
 
 
 def deadly(folder: str, item: int) -> int:
-    """Item 2 kills its worker once, item 3 each time."""
-    mark = Path(folder) / f"died-{item}"
+    """Item 2 kills its worker once, item 3 each time, and not before that: else it might take item 2's with it."""
+    mark = Path(folder) / "died"
     if item == 3 or (item == 2 and not mark.exists()):
+        while item == 3 and not mark.exists():
+            time.sleep(0.01)
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return item

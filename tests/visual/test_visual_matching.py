@@ -7,7 +7,7 @@ import pytest
 from point_shell import CAMERA
 from scipy.spatial import cKDTree
 
-from foldmap.visual.match.guided import best_nearby, best_within, one_point_a_keypoint, thinned
+from foldmap.visual.match.guided import best_nearby, best_within, chosen_back, one_point_a_keypoint, thinned
 from foldmap.visual.match.matching import DescriptorIndex, Matches, mutual, nearest_two
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.source import Features, Query, unit_descriptors
@@ -106,6 +106,18 @@ def test_best_nearby_is_the_most_similar_of_those_within(radius: float) -> None:
         chosen = view.descriptors[found.keypoint[p]].astype(np.float64) @ wanted[rows[p]]
         assert found.keypoint[p] in candidates
         assert abs(chosen - cosine.max()) < 1e-5
+
+
+@pytest.mark.parametrize("radius", [3.0, 40.0])
+def test_chosen_back_is_the_most_similar_place_within(radius: float) -> None:
+    rng = np.random.default_rng(9)
+    view, places, looks = crowd(rng, 150), rng.uniform(-20, 660, (400, 2)), unit(rng, 400)
+    asked = np.flatnonzero(rng.random(150) < 0.5)
+    chosen = chosen_back(view, asked, view.descriptors, places, looks, radius)
+    for keypoint, place in zip(asked, chosen, strict=True):
+        within = np.flatnonzero(np.linalg.norm(places - view.xy_px[keypoint], axis=1) <= radius)
+        similar = looks[within] @ view.descriptors[keypoint]
+        assert place == (within[similar.argmax()] if len(within) else -1)
 
 
 def test_several_radii_at_once_are_each_alone() -> None:

@@ -89,6 +89,23 @@ def test_refining_minimizes_what_scipy_minimizes(cameras: int) -> None:
     assert angle < 2e-5
 
 
+def test_refining_softly_minimizes_cauchy_s_loss() -> None:
+    view, right = seen(3, 0.8)
+    off = right.xy_px.copy()
+    off[::5] += 6.0
+
+    def errors(step: np.ndarray) -> np.ndarray:
+        lengths = np.linalg.norm(residuals_px(view, right_off, moved(TRUE, step[:3], step[3:])), axis=1)
+        return np.sqrt(np.log1p((lengths / 1.5) ** 2))
+
+    right_off = Correspondences(off, right.points_world)
+    best = least_squares(errors, np.zeros(6), xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    found = refine_pose([view], [right_off], TRUE, 1.5, truncated=False)
+    distance, angle = apart(found, moved(TRUE, best.x[:3], best.x[3:]))
+    assert distance < 1e-4
+    assert angle < 2e-5
+
+
 def test_refining_lets_far_residuals_have_no_say() -> None:
     view, right = seen(3, 0.2)
     off = right.xy_px.copy()

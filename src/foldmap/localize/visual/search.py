@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from foldmap.localize.visual.support import Support, chance_similarity, support_
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match import solve
-from foldmap.visual.match.guided import best_nearby, one_point_a_keypoint, thinned
+from foldmap.visual.match.guided import best_nearby, chosen_back, one_point_a_keypoint, thinned
 from foldmap.visual.match.matching import Matches
 from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
 from foldmap.visual.match.view import View
 
 GLANCE = 0.3  # a rival that at first sight explains a smaller share of what the best pose does is not followed up
 LEAST_NOISE_PX = 0.2
+SOFT = 1.3
+"""Scale of the loss of the last refinement, over the noise: at 1.3 Cauchy's costs a tenth of what few errors tell."""
+BACK = 3.0  # radii within which a keypoint must choose the point that chose it
 AGAIN = 5000  # most samples of the second RANSAC, among points found where a first pose puts them: most are right
 
 
@@ -51,7 +54,7 @@ class PoseSearch:
             best = better(best, self._try(views, [part.take(slice(most)) for part in matches], around))
             if best is not None and self.is_clear(best, views, self.settings.evidence_enough[1]):
                 break
-        return best
+        return None if best is None else self._polished(best, views, around)
 
     def _try(
         self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, least: float = -np.inf
@@ -95,6 +98,19 @@ class PoseSearch:
                 radius_px = min(radius_px, max(4.0 * noise, 1.5))
         return Hypothesis(rig_SE3_world, inliers, support_of(views, around, rig_SE3_world, error_px), least_similar)
 
+    def _polished(self, found: Hypothesis, views: Sequence[View], around: MapPoints) -> Hypothesis:
+        """The pose refined by the points and keypoints that are each other's choice.
+
+        Where many points lie near a keypoint, one that looks like it is often its neighbour's.
+        """
+        noise = max(noise_px(residuals_of(views, found.inliers, found.rig_SE3_world)), LEAST_NOISE_PX)
+        radius_px, most = max(4.0 * noise, 1.5), self.settings.look[-1]
+        chosen, _ = look(views, around, found.rig_SE3_world, radius_px, most, found.similar, back=BACK)
+        if sum(len(part) for part in chosen) < max(solve.MIN_MATCHES, sum(len(part) for part in found.inliers) // 2):
+            return found
+        refined = solve.refine_pose(views, chosen, found.rig_SE3_world, SOFT * noise, truncated=False)
+        return replace(found, rig_SE3_world=refined)
+
     def rival(
         self, views: Sequence[View], matches: Sequence[Matches], around: MapPoints, best: Hypothesis
     ) -> Hypothesis | None:
@@ -119,9 +135,18 @@ class PoseSearch:
 
 
 def look(
-    views: Sequence[View], around: MapPoints, rig_SE3_world: DoubleArray, radius_px: float, most: int, least: float
+    views: Sequence[View],
+    around: MapPoints,
+    rig_SE3_world: DoubleArray,
+    radius_px: float,
+    most: int,
+    least: float,
+    back: float = 0.0,
 ) -> tuple[list[Correspondences], FloatArray]:
-    """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar."""
+    """Points found within a radius of where a pose puts them, each by a keypoint of its own, and how similar.
+
+    With ``back``, only those that their keypoint finds, too, among all points within so many radii of it.
+    """
     inliers, similarity = [], []
     for view in views:
         visible, xy_px = view.in_view(rig_SE3_world, around.points_world, around.viewing)
@@ -130,6 +155,10 @@ def look(
         found = best_nearby(view, xy_px[asked], around.looks, radius_px, visible, around.compared(view))
         rows = one_point_a_keypoint(found)
         rows = rows[found.similarity[rows] > least]
+        if back > 0.0:
+            looks, within = around.looks[visible], back * radius_px
+            chosen = chosen_back(view, found.keypoint[rows], around.compared(view), xy_px[asked], looks, within)
+            rows = rows[chosen == rows]
         inliers.append(Correspondences(view.xy_px[found.keypoint[rows]], around.points_world[visible[rows]]))
         similarity.append(found.similarity[rows])
     return inliers, np.concatenate(similarity)

@@ -7,7 +7,7 @@ search at shifted places tells what chance alone finds there, which is what a po
 # mypy: allow-untyped-decorators
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from foldmap.coding.jit import loop, sums
 from foldmap.runtime.threads import share_out
 from foldmap.types import AnyArray, DoubleArray, FloatArray, IntArray
-from foldmap.visual.match.view import Cells, View
+from foldmap.visual.match.view import Cells, View, sort_into_cells
 
 _SHARED_OUT = 2000  # places that are worth another thread
 
@@ -77,6 +77,17 @@ def one_point_a_keypoint(nearby: Nearby) -> IntArray:
     best = np.full(int(nearby.keypoint.max(initial=-1)) + 1, -1, np.int64)
     _most_similar(nearby.keypoint, nearby.similarity, best)
     return np.asarray(np.sort(best[best >= 0]))
+
+
+def chosen_back(
+    view: View, keypoint: IntArray, keypoints: FloatArray, xy_px: DoubleArray, descriptors: FloatArray, radius_px: float
+) -> IntArray:
+    """The other way round: of some keypoints, int64 (K,), the most similar place within a radius, (K,); -1 for none.
+
+    Places (P, 2) have unit rows float32 (P, D), the view's keypoints ``keypoints``, float32 (N, D).
+    """
+    places = replace(view, xy_px=xy_px, descriptors=descriptors, cells=sort_into_cells(xy_px, radius_px))
+    return best_nearby(places, view.xy_px[keypoint], keypoints, radius_px, keypoint).keypoint
 
 
 def thinned(rows: IntArray, most: int) -> IntArray:

@@ -71,12 +71,24 @@ def ransac_pose(
 
 
 def refine_pose(
-    views: Sequence[View], matched: Sequence[Correspondences], rig_SE3_world: DoubleArray, loss_px: float
+    views: Sequence[View],
+    matched: Sequence[Correspondences],
+    rig_SE3_world: DoubleArray,
+    loss_px: float,
+    truncated: bool = True,
 ) -> DoubleArray:
-    """Minimize reprojection errors from a start; residuals beyond ``loss_px`` have no say (truncated least squares)."""
+    """Minimize reprojection errors from a start.
+
+    Residuals beyond ``loss_px`` have no say (truncated least squares); or, not ``truncated``, less and less (Cauchy's
+    loss of that scale): what lies just beyond does not jump in and out.
+    """
     origin, matched = _about_origin(matched)
     given, rig_SE3_world = rig_SE3_world, _shifted(rig_SE3_world, origin)
-    bundle: dict[str, Any] = {"loss_type": "TRUNCATED", "loss_scale": loss_px, "max_iterations": 50}
+    bundle: dict[str, Any] = {
+        "loss_type": "TRUNCATED" if truncated else "CAUCHY",
+        "loss_scale": loss_px,
+        "max_iterations": 50,
+    }
     if len(views) == 1:
         start, xy_px, points = _pose(views[0].camera_SE3_rig @ rig_SE3_world), matched[0].xy_px, matched[0].points_world
         pose, _ = poselib.refine_absolute_pose(xy_px, points, start, views[0].pinhole, bundle)
