@@ -177,7 +177,7 @@ def test_photos_are_extracted_on_the_fly_and_cameras_given_for_all(run: Run, str
     assert len(read_results(out)) == 4
     # and of the photos that are named
     few = [street.folder / "photos" / name for name in list(read_results(out))[:2]]
-    assert localize(run, street, tmp_path / "few.txt", *few, "--camera", f"PINHOLE,{params}").status == 0
+    assert localize(run, street, tmp_path / "few.txt", *few, few[0], "--camera", f"PINHOLE,{params}").status == 0
     assert (tmp_path / "few.txt").read_text() == "".join(out.read_text().splitlines(keepends=True)[:2])
     # and of photos made smaller, whose features are others
     smaller = ["--camera", f"PINHOLE,{params}", "--max-side", "280"]

@@ -297,7 +297,8 @@ def _photos(town: FoldedMap, observations: list[Path], own: dict[str, Any], begi
         raise ConfigError(f"there is nothing at {missing[0]}", "check the path")
     named = all(path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES and path.is_file() for path in observations)
     if observations and named and not {"photos", "queries", "rigs"} & own.keys():
-        own["only"] = [path.name for path in folders]  # photos of one folder, as a shell's pattern gives them
+        # photos of one folder, as a shell's patterns give them: what two of them name is one photo
+        own["only"] = list(dict.fromkeys(path.name for path in folders))
         folders = list({path.parent for path in folders})
     if len(folders) > 1 or (folders and not folders[0].is_dir()):
         cure = "give one folder, or photos of one; a list goes with --queries, and then --photos FOLDER"

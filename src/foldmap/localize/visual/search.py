@@ -22,7 +22,7 @@ from foldmap.visual.match.view import View
 GLANCE = 0.3  # a rival that at first sight explains a smaller share of what the best pose does is not followed up
 LEAST_NOISE_PX = 0.2
 SOFT = 1.3
-"""Scale of the loss of the last refinement, over the noise: at 1.3 Cauchy's costs a tenth of what few errors tell."""
+"""Scale of Cauchy's loss in the last refinement, over the noise: set on two recorded scenes, where 1 did as well."""
 BACK = 3.0  # radii within which a keypoint must choose the point that chose it
 AGAIN = 5000  # most samples of the second RANSAC, among points found where a first pose puts them: most are right
 
