@@ -47,7 +47,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     TRUST: (
         "photos:HostilePhotos", "photos:RightPhotos", "photos:ChangedPhotos", "photos:WrongFocal",
         "sweeps:HostileSweeps", "sweeps:RightSweeps", "drives:HostileDrives", "drives:RightDrives", "sigma:SigmaRow",
-        "sigma:LevelRow", "cost:Cost",
+        "sigma:LevelRow", "cost:Cost", "street_photos:StreetPhotos",
     ),
     JOURNEY: (
         "rows:Starts", "rows:Cuts", "rows:Stranger", "photos:Photos", "recorded:Recorded", "everywhere:Everywhere",

@@ -28,6 +28,8 @@ MORE: dict[str, tuple[str, ...]] = {
 """What runs are asked besides: rows that would take a day ask less."""
 LEARNED = ("xfeat", "aliked")
 """Features whose networks are read, too."""
+BESIDES = {"trust-street-photos": ("data/joint",)}
+"""Recordings that a run reads besides its layer's."""
 for _scene, _queries in (("redkitchen", "30"), ("bonsai", "18")):
     for _feature in LEARNED:
         MORE |= {f"visual-paper-{_scene}-{_feature}-{table}": ("--queries", _queries) for table in ("1", "s2")}
@@ -77,7 +79,8 @@ def all_runs() -> list[Run]:
 
 def _run(layer: str, module: str, row: Row) -> Run:
     name = f"{layer}-{row.name}"
-    reads = READS[layer] + (("weights",) if any(f"-{feature}" in name for feature in LEARNED) else ())
+    weights = ("weights",) if any(f"-{feature}" in name for feature in LEARNED) else ()
+    reads = READS[layer] + BESIDES.get(name, ()) + weights
     also, seeds, more = ALSO.get(layer, ()), SEEDS.get(name, 1), MORE.get(name, ())
     return Run(name, layer, row.name, module, reads, also, seeds, more)
 

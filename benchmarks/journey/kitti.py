@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.errors import PoseInputError
+from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.formats.street.observations.images import read_rgb
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2, Camera
 from foldmap.localize.journey.events import CameraEvent, Event, SweepEvent, TwistEvent
 from foldmap.street.images.observation import CameraRing, RingFrame
+from foldmap.types import DoubleArray
+from foldmap.visual.scene.build import SceneSettings, build_scene
+from foldmap.visual.scene.known_poses import KnownPoses
 
 GROUND_Z_M, FULL_SCALE = -1.73, 65535.0
+_MATCHED = 4
 
 
 def kitti_ring(folder: Path) -> CameraRing:
@@ -57,6 +62,32 @@ def kitti_events(folder: Path, frames: Sequence[int] | None = None, cameras: boo
             images = [next(file.parent.glob(f"{file.name}.*"), None) for file in files]
             yield CameraEvent(time_s, RingFrame(ring, tuple(None if one is None else read_rgb(one) for one in images)))
         yield SweepEvent(time_s, read_sweep(folder / "sweeps" / f"{frame:06d}.laz", FULL_SCALE))
+
+
+def kitti_scene(folder: Path, kept: Sequence[tuple[int, DoubleArray]], scratch: Path) -> Path:
+    """The folder of a scene of some frames' photos (all cameras) at their recorded poses, world_T_vehicle."""
+    ring, photos, scene = kitti_ring(folder), scratch / "photos", scratch / "scene"
+    scene.mkdir()
+    known: dict[str, DoubleArray] = {}
+    for name, vehicle_SE3_camera in zip(ring.names, ring.vehicle_SE3_camera, strict=True):
+        (photos / name).mkdir(parents=True)
+        for frame, world_T_vehicle in kept:
+            for file in (folder / name).glob(f"{frame:06d}.*"):
+                (photos / name / file.name).symlink_to(file.resolve())
+                known[f"{name}/{file.name}"] = np.linalg.inv(world_T_vehicle @ vehicle_SE3_camera)
+    settings = SceneSettings(matching="listed", camera=ring.cameras[0])
+    with HlocFeatureWriter(scene / "features.h5", "sift") as sink:
+        build_scene(photos, scene, settings, sink, KnownPoses(known, metric=True), _near(sorted(known)))
+    return scene
+
+
+def _near(names: Sequence[str]) -> dict[str, list[str]]:
+    """Photos that are matched with each: those a few frames away, of all cameras."""
+
+    def frame(name: str) -> int:
+        return int(Path(name).stem)
+
+    return {a: [b for b in names if b > a and abs(frame(a) - frame(b)) <= _MATCHED] for a in names}
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

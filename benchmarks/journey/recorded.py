@@ -11,14 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.journey.kitti import FULL_SCALE, kitti_events, kitti_ring, kitti_truth
+from benchmarks.journey.kitti import FULL_SCALE, kitti_events, kitti_scene, kitti_truth
 from benchmarks.journey.town import Told, driven
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from foldmap.api.opened import open as open_map
 from foldmap.atlas import FoldWriter
 from foldmap.bench.lidar.baselines.contrast_localizer import ContrastMap
 from foldmap.errors import MissingExtraError
-from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.formats.scenes import read_scene
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_poses
@@ -30,15 +29,12 @@ from foldmap.localize.journey.events import Event
 from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.localizer import LidarLocalizer
 from foldmap.localize.visual.negatives import fold_calibrated
-from foldmap.types import DoubleArray
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.fold import VisualPlan
-from foldmap.visual.scene.build import SceneSettings, build_scene
-from foldmap.visual.scene.known_poses import KnownPoses
 from foldmap.visual.select import choose_points
 
-_GUARD, _STACK, _RIGHT_M, _MATCHED = 15, 4, 1.0, 4
+_GUARD, _STACK, _RIGHT_M = 15, 4, 1.0
 
 
 @dataclass(frozen=True)
@@ -90,29 +86,13 @@ class Recorded:
         sweeps = ((read_sweep(folder / "sweeps" / f"{k:06d}.laz", FULL_SCALE), poses[k]) for k in kept)
         with build_map(sweeps, BuildSettings(resolution_m=self.resolution_m), scratch=scratch) as built:
             raster = built.raster()
-        scene = read_scene(self._photographed(folder, [(k, poses[k].matrix) for k in kept], scratch))
+        scene = read_scene(kitti_scene(folder, [(k, poses[k].matrix) for k in kept], scratch))
         most = min(self.points, len(scene.points_world))
         chosen = np.sort(choose_points(scene, most).order[:most])
         with FoldWriter(scratch / "drive.fold") as writer:
             fold_lidar(writer, raster, LidarPlan(board.marks(self.resolution_m)))
             fold_calibrated(writer, scene, VisualPlan(chosen, Transform(basis_named("sift-1"), 0.1, standard=True)))
         return scratch / "drive.fold", raster
-
-    def _photographed(self, folder: Path, kept: Sequence[tuple[int, DoubleArray]], scratch: Path) -> Path:
-        """A scene of the kept frames' photos at their recorded poses."""
-        ring, photos, scene = kitti_ring(folder), scratch / "photos", scratch / "scene"
-        scene.mkdir()
-        known: dict[str, DoubleArray] = {}
-        for name, vehicle_SE3_camera in zip(ring.names, ring.vehicle_SE3_camera, strict=True):
-            (photos / name).mkdir(parents=True)
-            for frame, world_T_vehicle in kept:
-                for file in (folder / name).glob(f"{frame:06d}.*"):
-                    (photos / name / file.name).symlink_to(file.resolve())
-                    known[f"{name}/{file.name}"] = np.linalg.inv(world_T_vehicle @ vehicle_SE3_camera)
-        settings = SceneSettings(matching="listed", camera=ring.cameras[0])
-        with HlocFeatureWriter(scene / "features.h5", "sift") as sink:
-            build_scene(photos, scene, settings, sink, KnownPoses(known, metric=True), _near(sorted(known)))
-        return scene
 
     def _driven(self, folder: Path, start: int, file: Path, raster: RasterMap) -> Mapping[str, Told]:
         """The drive, localized in the file, and with the raw map in lidar's place."""
@@ -124,15 +104,6 @@ class Recorded:
             layers = Layers(town.lidar_localizer(), town.visual_localizer(), None, town.extractor().extract)
             raw = LidarLocalizer(ContrastMap(raster))
             return {"the file": driven(layers, events), "the raw map": driven(replace(layers, lidar=raw), events)}
-
-
-def _near(names: Sequence[str]) -> dict[str, list[str]]:
-    """Photos that are matched with each: those a few frames away, of all cameras."""
-
-    def frame(name: str) -> int:
-        return int(Path(name).stem)
-
-    return {a: [b for b in names if b > a and abs(frame(a) - frame(b)) <= _MATCHED] for a in names}
 
 
 def _lines(name: str, told: Sequence[Told]) -> Iterator[Line]:
