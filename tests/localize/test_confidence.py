@@ -20,6 +20,7 @@ from foldmap.localize.lidar.confidence import (
     MatchFeatures,
     calibrate,
     decide,
+    faint,
     tells_the_place,
 )
 from foldmap.localize.lidar.search import WindowMatch, entropy_of, match_window
@@ -169,6 +170,18 @@ def test_each_signal_warns_and_rejects_where_it_says(change: dict[str, float], s
     decided, reason = decide(replace(GOOD, **change), ConfidenceThresholds())
     assert decided is status
     assert (reason == "") == (status is Status.OK)
+
+
+@pytest.mark.parametrize("other", [{"distinction": 1.9}, {"agreement": 0.9}, {"sigma_m": 0.2}, {"margin_sigma": 3.0}])
+def test_a_match_by_itself_may_be_faint_or_doubted_but_not_both(other: dict[str, float]) -> None:
+    thresholds, low = ConfidenceThresholds(), {"score": 0.06}
+    for change in ({}, low, other, {**low, **other}):
+        assert decide(replace(GOOD, **change), thresholds)[0].has_pose
+    assert faint(replace(GOOD, **low), thresholds) == faint(replace(GOOD, **other), thresholds) == ""
+    (name,) = other
+    said = faint(replace(GOOD, **low, **other), thresholds)
+    assert said.startswith("score 0.060 < 0.08, ")
+    assert name in said
 
 
 def test_a_match_may_tell_the_place_and_not_where_along_it() -> None:

@@ -12,7 +12,8 @@ from foldmap.geometry import SE2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.search import Search
-from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
+from foldmap.localize.lidar.attempt import Attempt
+from foldmap.localize.lidar.confidence import LidarDiagnostics
 
 STEP, SPREAD = SE2(1.0, 0.0, 0.0), np.eye(3) * 1e-3
 
@@ -23,11 +24,12 @@ class Sees:
 
     said: dict[float, tuple[float, float | None] | None]  # by y: distinction, explained
 
-    def localize(self, _: Any, prior: SE2, *__: Any) -> LidarEstimate:
+    def attempt(self, _: Any, prior: SE2, *__: Any) -> Attempt:
         said = self.said[round(prior.y_m)]
         if said is None:
-            return Estimate.without_pose(Status.NO_MATCH, LidarDiagnostics())
-        return Estimate(Status.DEGRADED, prior, SPREAD, LidarDiagnostics(distinction=said[0], explained=said[1]))
+            return Attempt(Estimate.without_pose(Status.NO_MATCH, LidarDiagnostics()), None)
+        health = LidarDiagnostics(distinction=said[0], explained=said[1])
+        return Attempt(Estimate(Status.DEGRADED, prior, SPREAD, health), None)
 
 
 def driven_m(sees: Sees, starts: dict[float, str], most: int = 60) -> int | None:
@@ -75,9 +77,9 @@ def test_matched_in_turn_every_hypothesis_is_heard() -> None:
     search, heard = Search(JourneySettings()), list[int]()
 
     class Hears(Sees):
-        def localize(self, _: Any, prior: SE2, *rest: Any) -> LidarEstimate:
+        def attempt(self, _: Any, prior: SE2, *rest: Any) -> Attempt:
             heard.append(round(prior.y_m))
-            return super().localize(_, prior, *rest)
+            return super().attempt(_, prior, *rest)
 
     places = range(0, 50, 10)
     for y_m in places:

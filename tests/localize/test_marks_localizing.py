@@ -21,8 +21,9 @@ from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar import whole_map
 from foldmap.localize.lidar.calibrate import blank_like, shuffled
+from foldmap.localize.lidar.confidence import MARKS
 from foldmap.localize.lidar.dense import DenseMatcher
-from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.localizer import LidarLocalizer, LidarSettings
 from foldmap.localize.lidar.marks import MarksMatcher, _vertices
 from foldmap.localize.lidar.whole_map import HEADINGS, WholeMap
 
@@ -61,6 +62,19 @@ def test_poses_are_right_at_any_heading(folded: MarksMap) -> None:
         assert sigma_deg < 0.5
         normal.append((error_deg / sigma_deg) ** 2)
     assert np.mean(normal) < 2.5  # of nine that are 1 on average, exceeded once in a hundred
+
+
+def test_a_faint_match_that_is_doubted_is_no_answer_by_itself(folded: MarksMap) -> None:
+    truth = SE2(2.0, -1.0, 0.4)
+    observation, prior = seen_from(SEED, truth, 1200), near(truth, np.random.default_rng(4))
+    faint, doubted = replace(MARKS, warn_score=0.99), replace(MARKS, warn_score=0.99, warn_sigma_m=1e-4)
+    for thresholds, status in ((faint, Status.DEGRADED), (doubted, Status.NO_MATCH)):
+        localizer = LidarLocalizer.open(folded, LidarSettings(thresholds=thresholds))
+        assert localizer.attempt(observation, prior, 1.5).estimate.status is Status.DEGRADED  # what drives sum
+        alone = localizer.localize(observation, prior, 1.5)
+        assert alone.status is status
+        assert (alone.pose is None) == (status is Status.NO_MATCH)
+        assert "score" in alone.diagnostics.reason
 
 
 def test_a_paraboloid_is_read_at_its_top() -> None:

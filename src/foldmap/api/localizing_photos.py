@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -15,6 +16,7 @@ from foldmap.api.observing_photos import (
     read_photo_queries,
 )
 from foldmap.api.opened import FoldedMap
+from foldmap.api.photo import also_turned
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import InputError, MapInputError
 from foldmap.formats.name_times import query_times
@@ -82,6 +84,10 @@ def localize_photos(
     return Localized(localized, {"localizer": asdict(settings)}, told, [*notes, *said, *unusable])
 
 
+def _turned(localizer: VisualLocalizer, brought: QueryFeatures, one: PhotoQuery, quarters: int) -> CameraEstimate:
+    return localizer.localize(brought.query(one.images[0], quarters))
+
+
 def _photo_estimates(
     asked: Sequence[PhotoQuery],
     brought: QueryFeatures,
@@ -97,6 +103,8 @@ def _photo_estimates(
         try:
             queries, lost = brought.queries(one)
             estimate = localizer.localize(queries)
+            if brought.turned is not None and len(one.images) == 1:
+                estimate = also_turned(estimate, partial(_turned, localizer, brought, one))
             if lost:
                 reason = "; ".join(filter(None, [estimate.diagnostics.reason, *lost]))
                 estimate = replace(estimate, diagnostics=replace(estimate.diagnostics, reason=reason))

@@ -18,7 +18,7 @@ from foldmap.formats.name_times import natural_key
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.scenes import open_features
 from foldmap.visual.features.photo_names import CONVERT, OTHER_SUFFIXES
-from foldmap.visual.source import FeatureSource, Query
+from foldmap.visual.source import Features, FeatureSource, Query
 
 if TYPE_CHECKING:
     from foldmap.geometry.camera import Camera
@@ -50,12 +50,16 @@ class PhotoQuery:
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """What is known of the photos that are asked: where their features are, names that have some, and their folder."""
+    """What is known of the photos that are asked: where their features are, names that have some, and their folder.
+
+    Those that know things upright alone can be found in photos that are ``turned`` by some quarters, too.
+    """
 
     source: SizedFeatures
     where: Path
     global_descriptors: HlocGlobals | None = None
     photos: Path | None = None
+    turned: Callable[[str, int], Features] | None = None
     known: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +113,8 @@ class QueryFeatures:
         useful = [query for query in queries if len(query.features.xy_px)] or queries[:1]
         return useful, [f"without {error}" for error in problems]
 
-    def query(self, image: ListedImage) -> Query:
-        """A photo with all it brings.
+    def query(self, image: ListedImage, quarters: int = 0) -> Query:
+        """A photo with all it brings; its features are of the photo turned by so many quarters, if it can be.
 
         Raises:
             MapInputError: it has no features, they are damaged or of a photo of another size than its camera's, or it
@@ -123,7 +127,8 @@ class QueryFeatures:
             said = f"photo {image.name!r} is {found[0]} x {found[1]} px, its camera {wanted[0]} x {wanted[1]}"
             raise MapInputError(said, "give the camera of that size")
         vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
-        features = self.source.load(image.name)
+        asked = self.turned if quarters else None
+        features = self.source.load(image.name) if asked is None else asked(image.name, quarters)
         beyond = (features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])
         outside, count = int(beyond.any(axis=1).sum()), len(features.xy_px)
         if outside > _OUTSIDE * count:
@@ -179,10 +184,13 @@ def open_query_features(
             return
         from foldmap.visual.features.extract import ExtractorSettings, open_extractor
         from foldmap.visual.features.photos import PhotoFeatures
+        from foldmap.visual.features.turned import known_upright_alone
 
         assert photos is not None
         extractor = open_extractor(feature, weights, ExtractorSettings(most, max_side_px))
-        yield QueryFeatures(PhotoFeatures(photos, extractor), photos, vectors, photos)
+        source = PhotoFeatures(photos, extractor)
+        turned = source.load_turned if known_upright_alone(extractor.feature) else None
+        yield QueryFeatures(source, photos, vectors, photos, turned)
 
 
 def read_photo_queries(

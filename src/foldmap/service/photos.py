@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.api.georeference import Georeference
-from foldmap.api.photo import Photo
+from foldmap.api.photo import Photo, also_turned
 from foldmap.api.results import LocalizedObservation
 from foldmap.errors import FoldmapError, InputError, LayerError, MapInputError
 from foldmap.formats.listing import ListedImage
@@ -18,6 +18,7 @@ from foldmap.service.maps import ServedMap
 from foldmap.service.problems import of_client, of_map
 from foldmap.service.questions import PhotoQuestion, read_question
 from foldmap.service.settings import ServiceSettings
+from foldmap.visual.features.turned import known_upright_alone
 
 _CAMERA_SE3_BODY = np.eye(4)
 _CAMERA_SE3_BODY[:3, :3] = CAMERA_R_BODY
@@ -38,11 +39,16 @@ def answer_photo(served: ServedMap, body: bytes, wanted: Wanted, settings: Servi
         raise of_map(error) from error
     prior, radius_m = _prior(question, place)
     try:
-        query = Photo(question.pixels, question.camera).query(extractor)
+        photo = Photo(question.pixels, question.camera)
+        query = photo.query(extractor)
     except InputError as error:
         raise of_client(error) from error
     try:
         estimate = localizer.localize(query, prior, radius_m)
+        if known_upright_alone(extractor.feature):
+            estimate = also_turned(
+                estimate, lambda quarters: localizer.localize(photo.query(extractor, quarters), prior, radius_m)
+            )
     except InputError as error:
         raise lost("no_observation", str(error), [("id", question.id)]) from error
     except FoldmapError as error:

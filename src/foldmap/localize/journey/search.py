@@ -79,7 +79,7 @@ class Search:
             one.waited += 1
         for one in sorted(self.alive, key=lambda one: -one.waited)[:most]:
             one.waited = 0
-            found = lidar.localize(observation, one.pose, _VERIFY_M, _VERIFY_RAD, 7)
+            found = lidar.attempt(observation, one.pose, _VERIFY_M, _VERIFY_RAD, 7).estimate
             telling, hits = min(found.diagnostics.distinction or 0.0, _MOST_TELLING), one.hits
             self._judge(one, _placed(found), "lidar", telling)
             if one.hits > hits and found.diagnostics.explained is not None:
@@ -97,7 +97,7 @@ class Search:
     def look_at(self, lidar: LidarLocalizer, observation: Observation, poses: Sequence[SE2]) -> None:
         """Match a sweep at poses picked from a whole map: what fits is a hypothesis, without any evidence yet."""
         for pose in poses:
-            placed = _placed(lidar.localize(observation, pose, _VERIFY_M, _VERIFY_RAD, 7))
+            placed = _placed(lidar.attempt(observation, pose, _VERIFY_M, _VERIFY_RAD, 7).estimate)
             if placed is not None:
                 self.propose(*placed, "lidar", 0.0)
         self._tidy()

@@ -174,6 +174,18 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
     )
 
 
+def faint(features: MatchFeatures, thresholds: ConfidenceThresholds) -> str:
+    """Why a match with a pose is no answer by itself, in words; empty where it may be one.
+
+    Its score is one that wrong places reach, and more speaks against it than that. What is summed over a drive may hold
+    such matches.
+    """
+    if features.score >= thresholds.warn_score:
+        return ""
+    status, doubt = decide(features, replace(thresholds, warn_score=thresholds.reject_score))
+    return f"score {features.score:.3f} < {thresholds.warn_score:g}, {doubt}" if status is Status.DEGRADED else ""
+
+
 def tells_the_place(features: MatchFeatures, thresholds: ConfidenceThresholds) -> bool:
     """Whether a match is distinct enough for `ok`, of this place and of no street alike.
 

@@ -18,6 +18,8 @@ from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
     LidarEstimate,
+    faint,
+    raised,
     tells_the_place,
     thresholds_of,
 )
@@ -99,8 +101,18 @@ class LidarLocalizer(LidarMatcher):
         heading_range_rad: float = math.radians(5.0),
         heading_count: int = 11,
     ) -> LidarEstimate:
-        """Localize one observation near a prior, without memory; arguments and errors as `attempt`."""
-        return self.attempt(observation, prior, radius_m, heading_range_rad, heading_count).estimate
+        """Localize one observation near a prior, by itself; arguments and errors as `attempt`.
+
+        Of the best pose alone nothing else is known: a faint match that anything speaks against is `no_match`.
+        """
+        found = self.attempt(observation, prior, radius_m, heading_range_rad, heading_count)
+        estimate = found.estimate
+        if found.features is None or estimate.pose is None:
+            return estimate
+        doubt = faint(found.features, raised(self.thresholds, self.calibration))
+        if not doubt:
+            return estimate
+        return Estimate.without_pose(Status.NO_MATCH, replace(estimate.diagnostics, reason=doubt))
 
     def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> LidarFilter:
         """Begin a drive at a rough pose; a PoseInputError where it is not finite or a sigma not positive."""

@@ -28,6 +28,7 @@ class CameraDiagnostics(Diagnostics):
         sigma_rad: largest standard deviation of the rotation.
         images: map images that retrieval looked at; 0 where the whole map was searched.
         focal: the focal length found over the one given; 1 where the given one fits.
+        turned_deg: by how much the photo was turned, clockwise, to find its features; the pose is the photo's as given.
     """
 
     keypoints: int = 0
@@ -43,6 +44,7 @@ class CameraDiagnostics(Diagnostics):
     sigma_rad: float | None = None
     images: int = 0
     focal: float | None = None
+    turned_deg: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import MapPoints
 from foldmap.visual.match.lens import NUMBERS, Normal, moved_by, normal_equations, refine_with_lens, seen_with
 from foldmap.visual.match.matching import Matches
-from foldmap.visual.match.solve import Correspondences, noise_px
+from foldmap.visual.match.solve import Correspondences, noise_px, quantile
 from foldmap.visual.match.view import View
 from foldmap.visual.source import Query
 
@@ -143,7 +143,9 @@ def settle(
     agreeing = agreeing_with(views, few, best.rig_SE3_world, error_px)
     share = agreeing / max(sum(len(part) for part in few), 1)
     here = glance_at(views, around, best, (best.rig_SE3_world, nothing), error_px)
-    rival = most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
+    # where fewer agree with the focal lengths just beside the given one, more will not with those farther off
+    told = clear and centred is None and max((one.share for one in beside), default=1.0) < TELLING[0]
+    rival = None if told else most_agree(views, few, _NEAR_RIVALS, agreeing, error_px)
     if rival is not None or not clear or share < _AGREED:
         most = agreeing if rival is None else agreeing_with(seen_with(views, rival[1]), few, rival[0], error_px)
         rival = most_agree(views, few, _FAR_RIVALS, most, error_px) or rival
@@ -222,7 +224,7 @@ def _near(
 
 def _most_similar(parts: Sequence[Correspondences], similarity: FloatArray) -> list[Correspondences]:
     """The half of them that is most similar, the most similar first."""
-    least, ends = np.median(similarity), np.cumsum([len(part) for part in parts])[:-1]
+    least, ends = quantile(similarity, 0.5), np.cumsum([len(part) for part in parts])[:-1]
     each = zip(parts, np.split(similarity, ends), strict=True)
     kept = [(part, np.argsort(-own, kind="stable")[: int((own >= least).sum())]) for part, own in each]
     return [Correspondences(part.xy_px[order], part.points_world[order]) for part, order in kept]

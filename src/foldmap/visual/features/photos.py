@@ -7,6 +7,7 @@ from foldmap.errors import MapInputError
 from foldmap.visual.features.extract import Extractor
 from foldmap.visual.features.images import photo_size_px, read_image
 from foldmap.visual.features.photo_names import find_images
+from foldmap.visual.features.turned import extract_turned
 from foldmap.visual.source import Features
 
 
@@ -28,11 +29,15 @@ class PhotoFeatures:
 
     def load(self, name: str) -> Features:
         """Extract the features of one photo; `MapInputError` where there is none, or it cannot be decoded."""
+        return self.load_turned(name, 0)
+
+    def load_turned(self, name: str, quarters: int) -> Features:
+        """The same as `foldmap.visual.features.turned.extract_turned` finds them."""
         if name not in self._known:
             raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
         image = read_image(self._folder / name)
         try:
-            return self._extractor.extract(image)
+            return extract_turned(self._extractor, image, quarters) if quarters else self._extractor.extract(image)
         except MapInputError as error:
             raise MapInputError(f"{self._folder / name}: {error.message}", error.cure) from error
 

@@ -44,14 +44,20 @@ class View:
 
     def project(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> tuple[DoubleArray, BoolArray]:
         """Where points appear, float64 (P, 2), and which of them lie in view, bool (P,)."""
-        camera_SE3_world = self.camera_SE3_rig @ rig_SE3_world
-        points = points_world @ camera_SE3_world[:3, :3].T + camera_SE3_world[:3, 3]
-        ahead = points[:, 2] > 1e-9
-        xy_px: DoubleArray = (
-            points[:, :2] / np.where(ahead, points[:, 2], 1.0)[:, None] * self.focal_px + self.centre_px
-        )
+        xy_px, ahead = self._projected(rig_SE3_world, points_world)
         seen: BoolArray = ahead & (xy_px >= self.low_px).all(axis=1) & (xy_px <= self.high_px).all(axis=1)
         return xy_px, seen
+
+    def places(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> DoubleArray:
+        """Where points ahead appear, in view or not, float64 (P, 2); of points behind the camera it means nothing."""
+        return self._projected(rig_SE3_world, points_world)[0]
+
+    def _projected(self, rig_SE3_world: DoubleArray, points_world: DoubleArray) -> tuple[DoubleArray, BoolArray]:
+        points = np.ascontiguousarray(points_world, np.float64)
+        projected: tuple[DoubleArray, BoolArray] = _projected(
+            self.camera_SE3_rig @ rig_SE3_world, points, self.focal_px, self.centre_px
+        )
+        return projected
 
     def in_view(
         self, rig_SE3_world: DoubleArray, points_world: DoubleArray, viewing: DoubleArray
@@ -134,6 +140,21 @@ def ideal_extent(camera: Camera) -> tuple[tuple[float, float], tuple[float, floa
 
 def _ideal(camera: Camera, xy_px: AnyArray) -> DoubleArray:
     return np.asarray(camera.unproject(xy_px) * camera.focal_px + camera.centre_px)
+
+
+@njit(cache=True, nogil=True)
+def _projected(
+    pose: AnyArray, points: AnyArray, focal: tuple[float, float], centre: tuple[float, float]
+) -> tuple[AnyArray, AnyArray]:
+    xy, ahead = np.empty((len(points), 2), np.float64), np.empty(len(points), np.bool_)
+    for p in range(len(points)):
+        a, b, c = points[p, 0], points[p, 1], points[p, 2]
+        z = pose[2, 0] * a + pose[2, 1] * b + pose[2, 2] * c + pose[2, 3]
+        ahead[p] = z > 1e-9
+        depth = z if ahead[p] else 1.0
+        for k in range(2):
+            xy[p, k] = (pose[k, 0] * a + pose[k, 1] * b + pose[k, 2] * c + pose[k, 3]) / depth * focal[k] + centre[k]
+    return xy, ahead
 
 
 @njit(cache=True, nogil=True)
