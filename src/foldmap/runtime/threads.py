@@ -9,7 +9,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -109,13 +109,15 @@ def _blas() -> _Blas | None:
 
 
 def share_out(work: Callable[[range], None], count: int) -> None:
-    """Do ``work`` on ranges that make up ``range(count)``, one a thread; not to be called within itself."""
-    threads = min(thread_count(), count)
-    if threads <= 1:
-        work(range(count))
-        return
-    for _ in _pool(threads).map(work, [range(k, count, threads) for k in range(threads)]):
-        pass
+    """Do ``work`` on ranges that make up ``range(count)``, one a thread, the caller's among them; not within itself."""
+    threads = max(1, min(thread_count(), count))
+    begun = [_pool(threads - 1).submit(work, range(k, count, threads)) for k in range(1, threads)]
+    try:
+        work(range(0, count, threads))
+    finally:
+        wait(begun)
+    for one in begun:
+        one.result()
 
 
 @cache
