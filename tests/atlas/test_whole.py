@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foldmap.atlas.whole import scratch_beside, write_whole
+from foldmap.atlas.whole import scratch_beside, together, write_whole
 from foldmap.errors import WriteError
 
 
@@ -50,6 +50,29 @@ def test_what_cannot_be_written_leaves_the_former_file(tmp_path: Path, monkeypat
         write_whole(tmp_path, "new")
     with pytest.raises(WriteError, match="cannot be written"):
         write_whole(tmp_path / "none" / "a", "new")
+
+
+def test_files_written_together_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("former")
+
+    def found() -> dict[str, str]:
+        return {file.name: file.read_text() for file in tmp_path.iterdir()}
+
+    def write(last: Path) -> None:
+        with together():
+            write_whole(tmp_path / "a", "new")
+            with together():
+                write_whole(tmp_path / "b", "new")
+            assert {name: text for name, text in found().items() if "partial" not in name} == {"a": "former"}
+            write_whole(last, "new")
+
+    with pytest.raises(WriteError, match="cannot be written"):
+        write(tmp_path / "none" / "c")
+    assert found() == {"a": "former"}
+    write(tmp_path / "c")
+    assert found() == dict.fromkeys("abc", "new")
+    write_whole(tmp_path / "a", "alone")
+    assert found() == {"a": "alone", "b": "new", "c": "new"}
 
 
 def test_scratch_is_empty_locked_and_gone_afterwards(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_an_observation_off_the_map_is_no_map(run: Run, place: Path, tmp_path: P
     assert ran.status == 2
     assert "the nearest prior lies 5,4" in ran.err
     (tmp_path / "far.txt").write_text(tum(3, (5000.0, 0.0)))
+    (tmp_path / "estimates.txt.settings.json").mkdir()  # the last output cannot be written, so none is
+    ran = localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt")
+    assert ran.status == 2
+    assert "estimates.txt.settings.json is a folder" in ran.err
+    (tmp_path / "estimates.txt.settings.json").rmdir()
+    assert [file.name for file in tmp_path.iterdir()] == ["far.txt"]
     ran = localize(run, place, tmp_path / "estimates.txt", "--json", poses=tmp_path / "far.txt")
     assert ran.status == 1
     assert json.loads(ran.out)["by_status"] == {"no_map": 3}

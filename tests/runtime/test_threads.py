@@ -1,6 +1,7 @@
 """Threads of our own, and those of the libraries beside them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import pytest
 from foldmap.runtime.threads import one_blas_thread, share_of_threads, share_out, use_threads
 
 
+def told() -> set[int]:
+    """Threads of the libraries of this process, as this thread sees them."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
+
+
 def test_products_take_one_thread_within() -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
-
-    def told() -> set[int]:
-        return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
 
     def within() -> set[int]:
         with one_blas_thread(), one_blas_thread():
@@ -29,6 +33,30 @@ def test_products_take_one_thread_within() -> None:
     with ThreadPoolExecutor(2) as crew:  # their threads live on between the calls
         assert [crew.submit(within).result() for _ in range(4)] == [{1}] * 4
     assert told() == before
+
+
+def test_callers_that_overlap_leave_the_threads_as_they_were() -> None:
+    first_is_in, second_is_in, first_is_out = Event(), Event(), Event()
+
+    def first() -> None:
+        with one_blas_thread():
+            first_is_in.set()
+            assert second_is_in.wait(60)
+
+    def second() -> set[int]:
+        assert first_is_in.wait(60)
+        with one_blas_thread():
+            second_is_in.set()
+            assert first_is_out.wait(60)
+            return told()  # the limit that the first one set holds on
+
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    with limits(3, user_api="blas"), ThreadPoolExecutor(2) as crew:
+        one, other = crew.submit(first), crew.submit(second)
+        one.result()
+        first_is_out.set()
+        assert other.result() == {1}
+        assert told() == {3}
 
 
 def test_work_is_shared_out_whole() -> None:

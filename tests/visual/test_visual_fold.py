@@ -218,7 +218,7 @@ def test_tiles_are_the_same_whoever_decodes_them(tmp_path: Path) -> None:
             one.load()
             for number in range(one.tiles):
                 mine, theirs = one.tile(number), other.tile(number)
-                for name in ("points_world", "descriptors", "visible", "seen_from", "shares"):
+                for name in ("points_world", "looks", "visible", "seen_from"):
                     assert np.array_equal(getattr(mine, name), getattr(theirs, name)), name
             few = FoldedVisual(file, tiles_kept=2)
             few.load()

@@ -1,12 +1,17 @@
 """Results that appear only when they are whole: a killed run leaves the former one, or none."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from foldmap.errors import ConfigError, WriteError
 
@@ -31,10 +36,14 @@ class Sibling:
         os.ftruncate(self._handle, 0)
 
     def replace(self) -> None:
-        """Make the sibling the target, durably."""
+        """Make the sibling the target, durably; within `together` at its end."""
         with suppress(FileNotFoundError):
             os.fchmod(self._handle, stat.S_IMODE(os.stat(self.target).st_mode))
         os.fsync(self._handle)
+        waiting = _WAITING.get()
+        if waiting is not None:
+            waiting.append(self._kept())
+            return
         os.replace(self.path, self.target)
         folder = os.open(self.target.parent, os.O_RDONLY)
         try:
@@ -51,6 +60,40 @@ class Sibling:
                 self.path.unlink()
             os.close(self._handle)
             self._handle = -1
+
+    def _kept(self) -> Self:
+        """The same with its lock, which this one gives up: whoever wrote it may close it."""
+        kept = copy(self)
+        self._handle = -1
+        return kept
+
+
+_WAITING: ContextVar[list[Sibling] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Files that this thread writes within appear at its end, in their order; where an error leaves it, none does.
+
+    Until then they are on the disk, whole and under other names: what is left are renames. Nothing within can read
+    them yet, nor write one twice. What is no regular file is written at once.
+    """
+    waiting: list[Sibling] = []
+    before = _WAITING.set(waiting)
+    try:
+        try:
+            yield
+        finally:
+            _WAITING.reset(before)
+        for one in waiting:
+            try:
+                one.replace()
+            except OSError as error:
+                cure = "check the folder and its rights"
+                raise WriteError(f"{one.target} cannot be written: {error.strerror}", cure) from error
+    finally:
+        for one in waiting:
+            one.close()
 
 
 def write_whole(path: Path | str, content: bytes | str) -> None:

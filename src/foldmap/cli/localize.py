@@ -217,6 +217,7 @@ def localize(
     """
     from foldmap.api import opened
     from foldmap.api.results import write_estimates
+    from foldmap.atlas.whole import together
     from foldmap.localize.protection import AlertLimit
 
     limit = None if alert_limit is None else AlertLimit.read(alert_limit)
@@ -231,12 +232,13 @@ def localize(
         found = found if limit is None else found.within(limit)
         drawn = found.heat_map(picture_of) if picture is not None else b""
     tell(found.notes)
-    write_estimates(output, found.observations, layout)
-    tell([] if run is None else _write_run(run, found))
     said = {"map": fold_file, "layer": kind, "observations": observations}
-    save_settings(output, "localize", {**said, **own, **found.settings})
-    if picture is not None:
-        write_bytes(picture, drawn)
+    with together():
+        write_estimates(output, found.observations, layout)
+        tell([] if run is None else _write_run(run, found))
+        save_settings(output, "localize", {**said, **own, **found.settings})
+        if picture is not None:
+            write_bytes(picture, drawn)
     summary = found.summary()
     put({"estimates": output, **summary}, as_json)
     if summary["answered"] == 0:

@@ -179,9 +179,11 @@ def draw_streets(file: FoldFile) -> bytes:
 
 def _draw_lidar(file: FoldFile, codes: Path | None, embedding: Path | None) -> None:
     """Codes and decoded embedding of a lidar layer, each as a PNG."""
+    from foldmap.atlas.whole import together
     from foldmap.report.codes_view import codes_png, embedding_png
 
-    if codes is not None:
-        write_bytes(codes, codes_png(file))
-    if embedding is not None:
-        write_bytes(embedding, embedding_png(file))
+    with together():
+        if codes is not None:
+            write_bytes(codes, codes_png(file))
+        if embedding is not None:
+            write_bytes(embedding, embedding_png(file))

@@ -99,6 +99,7 @@ def retrieve(
     """
     from foldmap.api import opened
     from foldmap.api.retrieving import retrieve_places
+    from foldmap.atlas.whole import together
     from foldmap.street.library import Fence
 
     suffix = output.suffix.lower()
@@ -112,12 +113,13 @@ def retrieve(
             town.street, _source(context), begin, regions=region or (), fence=fence, model=model, **chosen
         )
         tell(found.seen.notes)
-        write_text(output, found.text(suffix == ".csv"))
-        if geojson is not None:
-            found.write_graphs(geojson)
-        if picture is not None:
-            write_bytes(picture, found.picture())
-    save_settings(output, "street retrieve", {**given(context), "min_similarity": found.min_similarity})
+        with together():
+            write_text(output, found.text(suffix == ".csv"))
+            if geojson is not None:
+                found.write_graphs(geojson)
+            if picture is not None:
+                write_bytes(picture, found.picture())
+            save_settings(output, "street retrieve", {**given(context), "min_similarity": found.min_similarity})
     put({"results": output, **found.summary}, as_json)
     if not found.summary["by_status"].get("ok"):
         raise typer.Exit(1)
@@ -214,14 +216,18 @@ def expand(
 
 def _change(context: typer.Context, find: Callable[..., FoundChanges]) -> None:
     """Find changes, apply them where asked to, write them."""
+    from foldmap.atlas.whole import together
+
     asked = context.params
     own = {name: asked[name] for name in _OF_CHANGES if name in asked}
     with bars() as begin:
         found = find(asked["fold_file"], _source(context), begin("Looking at images"), **own)
     tell(found.notes)
-    done = found.put_into(asked["fold_file"]) if asked["apply"] and found.changes else None
-    found.write(asked["output"], done is not None)
-    save_settings(asked["output"], f"street {context.info_name}", given(context))
+    with together():  # the map last: what was written to it is told
+        applied = bool(asked["apply"] and found.changes)
+        found.write(asked["output"], applied)
+        save_settings(asked["output"], f"street {context.info_name}", given(context))
+        done = found.put_into(asked["fold_file"]) if applied else None
     put({"file": asked["output"], **found.summary(done)}, asked["as_json"])
 
 
@@ -250,6 +256,7 @@ def map2pix(
 ) -> None:
     """Find the images that fit the lane graph at a place of a map, by similarity."""
     from foldmap.api.retrieving import graph_at
+    from foldmap.atlas.whole import together
     from foldmap.geometry import SE2
     from foldmap.geometry.se2 import wrap_rad
 
@@ -265,10 +272,11 @@ def map2pix(
         {"rank": rank, "observation": seen.names[number], "similarity": round(score, 5)}
         for rank, (score, number) in enumerate(found, start=1)
     ]
-    write_text(output, "".join(json.dumps(row) + "\n" for row in rows))
-    save_settings(output, "street map2pix", given(context))
-    if picture is not None:
-        write_bytes(picture, wanted.picture(seen, found))
+    with together():
+        write_text(output, "".join(json.dumps(row) + "\n" for row in rows))
+        save_settings(output, "street map2pix", given(context))
+        if picture is not None:
+            write_bytes(picture, wanted.picture(seen, found))
     summary = {"region": wanted.region, "lane_m_in_the_window": round(wanted.graph.length_m, 1)}
     best = {"best": rows[0]["observation"], "best_similarity": rows[0]["similarity"]}
     put({"results": output, **summary, "observations": len(seen), **best}, as_json)

@@ -1,8 +1,8 @@
 """Keep freed memory in the process: networks ask for the same large buffers at every step.
 
 glibc hands large buffers back to the kernel and fetches them again, zeroed page by page; for the networks here that
-costs a good part of the time. A program that localizes or trains calls `keep_freed_memory` once at its start; a library
-must not change its host's allocator unasked, so nothing else here does.
+costs a good part of the time. A program that localizes or trains calls `keep_freed_memory` once at its start, and so do
+the processes that a crew starts; a library must not change its host's allocator unasked, so nothing else here does.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from foldmap.errors import ConfigError, MissingExtraError
+from foldmap.runtime.allocator import keep_freed_memory
 from foldmap.runtime.threads import share_of_threads, thread_count, use_threads
 
 LOCAL, DASK = "local", "dask"
@@ -119,6 +120,7 @@ def _begin(threads: int) -> None:
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
     use_threads(threads)
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -58,31 +59,65 @@ def one_blas_thread() -> Iterator[None]:
     """Let matrix products of NumPy, SciPy and FAISS use one thread within.
 
     OpenBLAS has one crew for a process. Callers side by side wait for it, and while its threads wait for small products
-    they cost as much processor time as the products do. Of several threads within, the first to leave ends it for all.
+    they cost as much processor time as the products do. So they take more time without threadpoolctl, no other numbers.
     """
     blas = _blas()
-    with nullcontext() if blas is None else blas.limit(limits=1):
+    with nullcontext() if blas is None else blas.one_thread():
         yield
 
 
-@cache
-def _blas() -> Any:
-    """The libraries that are loaded by now; None without threadpoolctl: they take more time then, no other numbers."""
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return None
-    from threadpoolctl import ThreadpoolController
+class _Blas:
+    """The libraries that are loaded by now.
 
-    return ThreadpoolController().select(user_api="blas")
+    A crew for a process is held back from the first of several callers within until the last has left, whichever
+    thread that is in. Of OpenBLAS with OpenMP each thread that calls has its own, which each caller holds back.
+    """
+
+    def __init__(self) -> None:
+        from threadpoolctl import OpenBLASController, ThreadpoolController
+
+        self._all = ThreadpoolController().select(user_api="blas")
+        self._own = self._all.select(threading_layer="openmp")
+        self._lock, self._callers = threading.Lock(), 0
+        self._limit: Any = None
+        # a process's crew listens to the thread that limited it first, and to no other
+        self._listen = OpenBLASController.clear_controlling_thread
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Hold them back within."""
+        with self._own.limit(limits=1):
+            with self._lock:
+                if self._callers == 0:
+                    self._listen(force=True)
+                    self._limit = self._all.limit(limits=1)
+                self._callers += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._callers -= 1
+                    if self._callers == 0:
+                        self._listen(force=True)
+                        self._limit.restore_original_limits()
+                        self._listen(force=True)
+
+
+@cache
+def _blas() -> _Blas | None:
+    return None if importlib.util.find_spec("threadpoolctl") is None else _Blas()
 
 
 def share_out(work: Callable[[range], None], count: int) -> None:
-    """Do ``work`` on ranges that make up ``range(count)``, one a thread; not to be called within itself."""
-    threads = min(thread_count(), count)
-    if threads <= 1:
-        work(range(count))
-        return
-    for _ in _pool(threads).map(work, [range(k, count, threads) for k in range(threads)]):
-        pass
+    """Do ``work`` on ranges that make up ``range(count)``, one a thread, the caller's among them; not within itself."""
+    threads = max(1, min(thread_count(), count))
+    begun = [_pool(threads - 1).submit(work, range(k, count, threads)) for k in range(1, threads)]
+    try:
+        work(range(0, count, threads))
+    finally:
+        wait(begun)
+    for one in begun:
+        one.result()
 
 
 @cache

@@ -41,24 +41,22 @@ class MapPoints:
     """Some points of a map with their descriptors."""
 
     points_world: DoubleArray  # float64 (P, 3)
-    descriptors: FloatArray  # float32 (P, D), unit rows, decoded
+    # what is compared, float32 unit rows: the decoded descriptors (P, D), or with a span their shares in it, (P, R)
+    looks: FloatArray
     images: int = 0  # map images that retrieval chose these points by; 0 where they are the whole map
     visibility: ImageVisibility | None = None  # those images and what they see; None where the points are the whole map
     similarity: float = USUAL  # least cosine of a keypoint and a point that are one, see `match.likeness`
     # from where each point was seen, float64 (P, 6) as `decode_viewing` gives it; None where the map does not say
     seen_from: DoubleArray | None = None
     noise_px: float = 0.0  # of the reprojections in the images that it was made of; no query is seen better
-    # orthonormal columns float32 (D, R) that all descriptors are sums of, and their shares; None where there are no
-    # fewer than D. Cosines with them are those with the descriptors, for less
+    # orthonormal columns float32 (D, R) that all descriptors are sums of; None where there are no fewer than D.
+    # Cosines in it are those of the descriptors, for less
     span: FloatArray | None = None
-    shares: FloatArray | None = None  # float32 (P, R)
     viewing: DoubleArray = field(init=False, repr=False, compare=False)  # the same, from everywhere where None
-    index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the descriptors ready to be searched
-    looks: FloatArray = field(init=False, repr=False, compare=False)  # what is compared: shares, or else descriptors
+    index: DescriptorIndex = field(init=False, repr=False, compare=False)  # the looks ready to be searched
     _compared: dict[int, tuple[FloatArray, FloatArray]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "looks", self.descriptors if self.shares is None else self.shares)
         object.__setattr__(self, "index", DescriptorIndex(self.looks, self.span))
         object.__setattr__(self, "_compared", {})
         viewing = any_viewing(len(self.points_world)) if self.seen_from is None else self.seen_from
@@ -66,6 +64,11 @@ class MapPoints:
 
     def __len__(self) -> int:
         return len(self.points_world)
+
+    @property
+    def descriptors(self) -> FloatArray:
+        """Decoded, float32 (P, D), unit rows; made anew with a span."""
+        return self.looks if self.span is None else self.looks @ self.span.T
 
     def compared(self, view: View) -> FloatArray:
         """What `looks` are compared with of a view's keypoints, float32 (N, R) or (N, D); made once a view."""

@@ -21,20 +21,25 @@ _CURE = "fold the map again"
 
 @dataclass(frozen=True)
 class PointTile:
-    """Decoded points of one tile, float64 (P, 3), and their descriptors, float32 (P, D) unit rows.
+    """Decoded points of one tile, float64 (P, 3), and their looks, float32 (P, R) unit rows.
 
-    ``visible`` is bool (P, groups of images), or None where the map keeps no images; ``seen_from`` and ``shares`` as
+    ``visible`` is bool (P, groups of images), or None where the map keeps no images; looks, span and ``seen_from`` as
     of `MapPoints`.
     """
 
     points_world: DoubleArray
-    descriptors: FloatArray
+    looks: FloatArray
+    span: FloatArray | None
     visible: BoolArray | None
     seen_from: DoubleArray | None = None
-    shares: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.points_world)
+
+    @property
+    def descriptors(self) -> FloatArray:
+        """Float32 (P, D), unit rows."""
+        return self.looks if self.span is None else self.looks @ self.span.T
 
 
 def pack_tile(
@@ -91,11 +96,11 @@ def unpack_tile(payload: bytes, codec: DescriptorCodec, groups: int, most: int =
     points_world = decode_points(geometry, count)
     if len(points_world) != count:
         raise MapFormatError(f"a tile says {count} points and holds {len(points_world)}", _CURE)
-    descriptors = codec.decode(codes, count)
+    looks = codec.looks(codes, count)
     if seen and not groups:
         raise MapFormatError("a tile says which images see it, and the map has none", _CURE)
     visible = _unpack_visible(seen, points_world, groups) if groups else None
-    return PointTile(points_world, descriptors, visible)
+    return PointTile(points_world, looks, codec.span, visible)
 
 
 def pack_visible(visible: BoolArray, points_world: DoubleArray) -> bytes:

@@ -170,12 +170,7 @@ class FoldedVisual:
 
     def _decoded(self, packed: tuple[bytes, bytes | None]) -> PointTile:
         tile = unpack_tile(packed[0], self.codec, self.groups, self.points)
-        span, viewing = self.codec.span, packed[1]
-        return replace(
-            tile,
-            seen_from=None if viewing is None else decode_viewing(viewing, len(tile)),
-            shares=None if span is None else tile.descriptors @ span,
-        )
+        return tile if packed[1] is None else replace(tile, seen_from=decode_viewing(packed[1], len(tile)))
 
     def images(self) -> MapImages:
         """Cameras, poses and names of the map's images.
@@ -217,19 +212,17 @@ class FoldedVisual:
         """All points of tiles, or some ``rows`` of each."""
         span = self.codec.span
         if not tiles:
-            shares = None if span is None else np.zeros((0, span.shape[1]), np.float32)
-            none = np.zeros((0, self.dimension), np.float32)
-            tiles, rows = [PointTile(np.zeros((0, 3)), none, None, any_viewing(0), shares)], None
+            none = np.zeros((0, self.dimension if span is None else span.shape[1]), np.float32)
+            tiles, rows = [PointTile(np.zeros((0, 3)), none, span, None, any_viewing(0))], None
         return MapPoints(
             _gathered([tile.points_world for tile in tiles], rows),
-            _gathered([tile.descriptors for tile in tiles], rows),
+            _gathered([tile.looks for tile in tiles], rows),
             0 if visibility is None else len(visibility.images),
             visibility,
             self.similarity,
             _gathered([tile.seen_from for tile in tiles if tile.seen_from is not None], rows) if self.viewing else None,
             self.noise_px,
             span,
-            None if span is None else _gathered([tile.shares for tile in tiles if tile.shares is not None], rows),
         )
 
     def _payload(self, key: tuple[int, int]) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from foldmap.api import opened
 from foldmap.api.opened import FoldedMap
-from foldmap.atlas.whole import write_whole
+from foldmap.atlas.whole import together, write_whole
 from foldmap.errors import LayerError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import DECODE_HALO, Decoder
@@ -74,17 +74,18 @@ def export_networks(fold_file: Path, output: Path) -> dict[str, Any]:
         raise LayerError(f"{fold_file} is localized in without any network ({held} layer)", "use the file as it is")
     output.mkdir(parents=True, exist_ok=True)
     rows = []
-    for one in found:
-        path = output / f"{one.name}.onnx"
-        told: dict[str, Any] = {"file": path.name, "does": one.does}
-        told |= _written(path, one.graph) | {"difference": one.difference}
-        short = {"file": None, "difference": one.int8_difference}
-        if one.int8_difference <= INT8_MOST:
-            path = output / f"{one.name}.int8.onnx"
-            short |= {"file": path.name} | _written(path, one.int8)
-        rows.append(told | {"int8": short})
-    every = {"foldmap": __version__, "map": fold_file.name, "networks": rows}
-    write_whole(output / MANIFEST, json.dumps(every, indent=1) + "\n")
+    with together():
+        for one in found:
+            path = output / f"{one.name}.onnx"
+            told: dict[str, Any] = {"file": path.name, "does": one.does}
+            told |= _written(path, one.graph) | {"difference": one.difference}
+            short = {"file": None, "difference": one.int8_difference}
+            if one.int8_difference <= INT8_MOST:
+                path = output / f"{one.name}.int8.onnx"
+                short |= {"file": path.name} | _written(path, one.int8)
+            rows.append(told | {"int8": short})
+        every = {"foldmap": __version__, "map": fold_file.name, "networks": rows}
+        write_whole(output / MANIFEST, json.dumps(every, indent=1) + "\n")
     return {"folder": str(output), **every}
 
 

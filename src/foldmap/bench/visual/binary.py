@@ -70,6 +70,8 @@ class BinaryCodec:
         unit: FloatArray = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)).astype(np.float32)
         return unit
 
+    looks = decode  # it has no span
+
     def parameters(self) -> dict[str, Any]:
         """None."""
         return {}

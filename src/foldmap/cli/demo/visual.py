@@ -199,7 +199,8 @@ def _found(
     view = prepare(query)
     xy_px, seen = view.project(camera_SE3_world, points.points_world)
     visible = np.flatnonzero(seen)
-    nearby = best_nearby(view, xy_px[visible], points.descriptors[visible], max(1.5, 4.0 * noise_px))
+    radius_px = max(1.5, 4.0 * noise_px)
+    nearby = best_nearby(view, xy_px[visible], points.looks, radius_px, visible, points.compared(view))
     rows = one_point_a_keypoint(nearby)
     rows = rows[nearby.similarity[rows] > 0.75]
     missed = np.setdiff1d(np.arange(len(visible)), rows)

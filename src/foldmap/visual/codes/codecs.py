@@ -36,6 +36,9 @@ class DescriptorCodec(Protocol):
     def decode(self, payload: bytes, count: int) -> FloatArray:
         """Decode float32 (count, D) unit rows; `MapFormatError` for bytes that `encode` does not write."""
 
+    def looks(self, payload: bytes, count: int) -> FloatArray:
+        """The same as rows (count, R) of the `span`, where there is one: cosines are the same, for less."""
+
     def parameters(self) -> dict[str, Any]:
         """What a layer's parameters say of it; JSON values."""
 
@@ -68,6 +71,8 @@ class Product:
             raise MapFormatError("a code names a centroid that the codebook does not have", "fold the map again")
         return unit_descriptors(self._layer.dequantize(codes))
 
+    looks = decode  # they have no span
+
     def parameters(self) -> dict[str, Any]:
         """How many bytes a descriptor."""
         return {"codec": self.name, "parts": self._layer.shape.parts}
@@ -97,6 +102,8 @@ class Raw:
         """Decode unit rows."""
         codes = _rows(payload, count, self.dimension)
         return unit_descriptors(codes.astype(np.float32) * ((self._high - self._low) / 255.0) + self._low)
+
+    looks = decode  # they have no span
 
     def parameters(self) -> dict[str, Any]:
         """The range."""

@@ -221,10 +221,10 @@ def _pack(codes: ByteArray, bits: int) -> ByteArray:
 
 
 def _unpack(packed: ByteArray, bits: int, count: int) -> ByteArray:
-    spread = np.unpackbits(packed, bitorder="little")
-    if spread[count * bits :].any():
+    spread = ((packed[:, None] >> np.arange(0, 8, bits, dtype=np.uint8)) & np.uint8((1 << bits) - 1)).reshape(-1)
+    if spread[count:].any():
         raise MapFormatError("global descriptors end in bits that say nothing", _CURE)
-    return np.packbits(spread[: count * bits].reshape(count, bits), axis=1, bitorder="little")[:, 0]
+    return spread[:count]
 
 
 def _exactly(body: memoryview, size: int) -> None:

@@ -285,16 +285,17 @@ def walk(  # type: ignore[no-untyped-def]
     """
     if not start(state, payload, mode == DECODE):
         return -1, 0
-    scratch = (boxes, after, near, apart, look, bits)
     total = np.int64(1)
     for level in range(axes.size):
-        axis = axes[level]
+        axis, scratch = axes[level], (boxes, after, near, apart, look, bits)
         total = _halve(mode, level, axis, total, points, ends, first_stop, reach, scratch, model, fixed, state, payload)
         if total < 0:
             return -1, 0
         bits[axis] -= 1
+        boxes, after = after, boxes
+    if axes.size % 2:
         for k in range(ROWS):
             for i in range(total):
-                boxes[k, i] = after[k, i]
+                after[k, i] = boxes[k, i]
     size = finish(mode, state, payload)
     return total if size >= 0 else -1, size

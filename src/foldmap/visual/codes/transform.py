@@ -23,6 +23,11 @@ MAX_VALUES = 1 << 28  # descriptors times their dimension in one payload; a read
 _DEAD_ZONE = 0.55  # magnitude in steps below which a coefficient becomes zero; an encoder's choice
 _USED_STEPS = 8  # a coefficient whose step is larger than so many spreads is never told
 _LEAN_SHARE, _LEAN_MOST = 0.5, 0.4
+_INSIDE = np.clip(
+    np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32) * np.float32(_LEAN_SHARE / LEAN_ONE),
+    -_LEAN_MOST,
+    _LEAN_MOST,
+)
 _CHUNK = 1 << 10  # rows that stay in the cache
 _SPAN_MOST = 0.8  # of the dimensions: a span of more is not worth its own numbers
 
@@ -102,23 +107,37 @@ class Transform:
         `MapFormatError`: bytes that `encode` does not write for so many descriptors; `LimitError`: more descriptors
         than a reader accepts, or than the payload can hold.
         """
+        return self._decoded(payload, count, self._known)
+
+    def looks(self, payload: bytes, count: int) -> FloatArray:
+        """The same in the `span`, rows (count, R), where there is one; errors as `decode`."""
+        return self._decoded(payload, count, self._known if self.span is None else self._known @ self.span)
+
+    @cached_property
+    def _known(self) -> FloatArray:
+        """The mean of descriptors and what each coefficient adds to it, float32 (1 + R, D)."""
+        return np.vstack([self.basis.centre, self.basis.vectors[:, : self.coder.rank].T])
+
+    def _decoded(self, payload: bytes, count: int, known_of: FloatArray) -> FloatArray:
+        """Unit rows in the frame that the mean and what coefficients add are given in, float32 (1 + R, W)."""
         if count * self.dimension > MAX_VALUES:
             raise LimitError(f"{count} descriptors are too many for one payload", "the file is damaged")
         symbols, leans = self.coder.decode(payload, count)
-        vectors = np.ascontiguousarray(self.basis.vectors[:, : self.coder.rank].T)
-        axis = self.basis.vectors[:, 0]
+        centre, vectors = known_of[0], np.ascontiguousarray(known_of[1:])
         steps = self.steps.astype(np.float32)
-        decoded = np.empty((count, self.dimension), np.float32)
+        decoded = np.empty((count, len(centre)), np.float32)
+        squares = np.empty((min(count, _CHUNK), len(centre)), np.float32)
         for first in range(0, count, _CHUNK):
             rows = slice(first, first + _CHUNK)
-            inside = leans[rows].astype(np.float32) * np.float32(_LEAN_SHARE / LEAN_ONE)
-            inside = np.clip(inside, -_LEAN_MOST, _LEAN_MOST)
-            known = np.where(symbols[rows] == 0, inside, symbols[rows]) * steps
+            known = symbols[rows].astype(np.float32)
+            # where nothing is told, what its lean says
+            np.copyto(known, _INSIDE[leans[rows].view(np.uint8)], where=known == 0)
+            known *= steps
             near = np.matmul(known, vectors, out=decoded[rows])
-            near += self.basis.centre
-            length = np.linalg.norm(near, axis=1, keepdims=True)
+            near += centre
+            length = np.sqrt(np.square(near, out=squares[: len(near)]).sum(axis=1, keepdims=True))
             if length.min() <= 1e-6:
-                near[:] = np.where(length > 1e-6, near, axis / np.linalg.norm(axis))
+                near[:] = np.where(length > 1e-6, near, vectors[0] / np.linalg.norm(vectors[0]))
                 length = np.linalg.norm(near, axis=1, keepdims=True)
             near /= length
         if not np.isfinite(decoded).all():

@@ -8,6 +8,7 @@ import numpy as np
 from foldmap.types import FloatArray
 
 _GOLDEN = 0x9E3779B97F4A7C15
+_AT_ONCE = 32  # rows that stay in the cache
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
@@ -52,10 +53,16 @@ def _signs(first: int, count: int) -> FloatArray:
 def _hadamard(block: FloatArray) -> FloatArray:
     """Orthonormal Walsh-Hadamard transform of rows (N, 2^k); its own inverse."""
     count, side = block.shape
-    values = np.ascontiguousarray(block)
-    half = 1
-    while half < side:
-        pairs = values.reshape(count, side // (2 * half), 2, half)
-        values = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2)
-        half *= 2
-    return values.reshape(count, side) * np.float32(side**-0.5)
+    turned = np.empty((count, side), np.float32)
+    for first in range(0, count, _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        values = block[rows].T.copy()  # so that sums run along memory
+        half = 1
+        while half < side:
+            pairs = values.reshape(side // (2 * half), 2, half, -1)
+            less = pairs[:, 0] - pairs[:, 1]
+            pairs[:, 0] += pairs[:, 1]
+            pairs[:, 1] = less
+            half *= 2
+        np.multiply(values.T, np.float32(side**-0.5), out=turned[rows])
+    return turned

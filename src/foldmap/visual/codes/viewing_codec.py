@@ -95,10 +95,10 @@ def decode_viewing(data: bytes, count: int) -> DoubleArray:
     if not within:
         raise MapFormatError("a tile does not say from where its points were seen", "fold the map again")
     viewing = np.empty((count, 6))
-    viewing[:, :3] = _directions(codes)
+    viewing[:, :3] = DIRECTIONS[(codes[:, 0] + _STEPS) * (2 * _STEPS + 1) + codes[:, 1] + _STEPS]
     viewing[:, 3] = np.where(codes[:, 3] == 1, -2.0, _LEAST_COSINE)
-    viewing[:, 4] = np.exp2(codes[:, 2] - _OCTAVES)
-    viewing[:, 5] = np.exp2(codes[:, 2] + _OCTAVES)
+    octave = np.exp2(codes[:, 2])
+    viewing[:, 4], viewing[:, 5] = octave * 2.0**-_OCTAVES, octave * 2.0**_OCTAVES
     return viewing
 
 

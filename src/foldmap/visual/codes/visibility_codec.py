@@ -61,7 +61,7 @@ def decode_visibility(data: bytes, points_world: DoubleArray) -> BoolArray:
             raise MapFormatError("coded visibility is damaged", "fold the map again")
     elif payload.size:
         raise MapFormatError("coded visibility of nothing has a payload", "the file is damaged")
-    return np.asarray(seen.astype(bool))
+    return seen.view(np.bool_)
 
 
 def visibility_matrix(point: IntArray, image: IntArray, shape: tuple[int, int]) -> BoolArray:

@@ -12,6 +12,7 @@ from foldmap.coding.mixing import code_inline
 from foldmap.coding.rangecoder import DECODE, finish, ran_out, start
 
 NEIGHBOURS = 12
+_AT_ONCE = 128  # points whose distances are made before any of them is looked at
 INPUTS = 6
 _BINS = 16
 _RUN = 0
@@ -41,28 +42,32 @@ def _nearest(points, p, window, squared, found, distance):  # type: ignore[no-un
     """Indices of up to NEIGHBOURS nearest of the ``window`` points before ``p``, nearest first; returns how many."""
     first = max(0, p - window)
     x, y, z = points[0, p], points[1, p], points[2, p]
-    xs, ys, zs = points[0, first:p], points[1, first:p], points[2, first:p]
-    # whole numbers below 2^42, so exact; in a loop of their own many are made at a time
-    for j in range(xs.size):
-        dx, dy, dz = xs[j] - x, ys[j] - y, zs[j] - z
-        squared[j] = dx * dx + dy * dy + dz * dz
     total = 0
     last = np.inf
     # from the latest on, which lies nearest mostly, so that few are put in; of equals the earliest comes first
-    for j in range(xs.size - 1, -1, -1):
-        if squared[j] > last:
-            continue
-        k = min(total, NEIGHBOURS - 1)
-        total = min(total + 1, NEIGHBOURS)
-        d = np.int64(squared[j])
-        while k > 0 and distance[k - 1] >= d:
-            distance[k] = distance[k - 1]
-            found[k] = found[k - 1]
-            k -= 1
-        distance[k] = d
-        found[k] = first + j
-        if total == NEIGHBOURS:
-            last = np.float64(distance[NEIGHBOURS - 1])
+    for end in range(p, first, -_AT_ONCE):
+        begin = max(first, end - _AT_ONCE)
+        xs, ys, zs = points[0, begin:end], points[1, begin:end], points[2, begin:end]
+        near = 0
+        # whole numbers below 2^42, so exact; in a loop of their own many are made at a time
+        for j in range(xs.size):
+            dx, dy, dz = xs[j] - x, ys[j] - y, zs[j] - z
+            squared[j] = dx * dx + dy * dy + dz * dz
+            near += 1 if squared[j] <= last else 0
+        for j in range(xs.size - 1 if near else -1, -1, -1):
+            if squared[j] > last:
+                continue
+            k = min(total, NEIGHBOURS - 1)
+            total = min(total + 1, NEIGHBOURS)
+            d = np.int64(squared[j])
+            while k > 0 and distance[k - 1] >= d:
+                distance[k] = distance[k - 1]
+                found[k] = found[k - 1]
+                k -= 1
+            distance[k] = d
+            found[k] = begin + j
+            if total == NEIGHBOURS:
+                last = np.float64(distance[NEIGHBOURS - 1])
     return total
 
 

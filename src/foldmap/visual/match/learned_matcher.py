@@ -64,7 +64,7 @@ class LearnedMatcher:
         count = min(most, settings.keypoints, len(view.xy_px))
         query = Side(_centred(view.xy_px[:count], view.low_px, view.high_px), view.descriptors[:count])
         keypoints, points, scores = [], [], []
-        tried = 0
+        descriptors, tried = around.descriptors, 0
         for image, seen in around.visibility:
             if tried == settings.images:
                 break
@@ -72,7 +72,7 @@ class LearnedMatcher:
             if not len(shown) or not count:
                 continue
             tried += 1
-            pairs, score = self._network.pair(query, Side(xy, around.descriptors[shown]))
+            pairs, score = self._network.pair(query, Side(xy, descriptors[shown]))
             sure = score >= settings.score
             keypoints.append(pairs[sure, 0])
             points.append(shown[pairs[sure, 1]])

@@ -41,5 +41,5 @@ class NearestMatcher:
         found = replace(found, keypoint=asked[found.keypoint])
         found = found.take(found.ratio < self.ratio)
         if self.both and len(found):
-            found = found.take(mutual(found, view.descriptors, around.descriptors))
+            found = found.take(mutual(found, around.compared(view), around.looks))
         return found
