@@ -29,6 +29,8 @@ _LOST_SCALE = 0.1
 _WGS84 = "EPSG:4326"
 _SMALL_M = 10.0
 """On each side of a place: grids are straight over it, and a longitude is finer than its part in 10^8."""
+_AT_NOUGHT_DEG = 0.2
+"""Made maps lie as near (0, 0). No land is within pi degrees east or west and pi / 2 north or south of it, but sea."""
 _MOST_TEXT = 1 << 16
 _HEIGHTS = re.compile(r"\+(?:geoidgrids|geoid_crs|vunits|vto_meter)(?:=\S*)?")
 _INIT = re.compile(r"\+init=(\w+):(\w+).*", re.IGNORECASE | re.DOTALL)
@@ -283,7 +285,12 @@ def lonlat_lines(
     given = None if crs is None else require_metric(crs, where)
     outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
     if len(outside):
-        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", _TO_CHECK)
+        swapped = not (np.abs(lonlat_deg) > (90.0, 360.0)).any()
+        cure = "write longitude before latitude, as GeoJSON has it" if swapped else _TO_CHECK
+        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", cure)
+    if np.abs(lonlat_deg).max() > _AT_NOUGHT_DEG and (np.abs(lonlat_deg) <= (math.pi, math.pi / 2)).all():
+        said = f"{where}: as degrees {lonlat_deg[0].tolist()} lies in the Gulf of Guinea"
+        raise MapInputError(f"{said}: these are radians", "give degrees, or metres of a local frame")
     extremes, local = _extremes(lonlat_deg), about(lonlat_deg)
     if given is not None and scale_error(read_crs(given, where), extremes) <= TRUE_SCALE:
         local = given
