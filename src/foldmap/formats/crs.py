@@ -274,6 +274,18 @@ def _operation(crs: CRS) -> Any:
     return (crs.source_crs if crs.is_bound and crs.source_crs else crs).coordinate_operation
 
 
+def require_degrees(lonlat_deg: DoubleArray, where: str) -> None:
+    """Refuse places (N, 2), N >= 1, that are no longitude and latitude in degrees: the other order, or radians."""
+    outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
+    if len(outside):
+        swapped = not (np.abs(lonlat_deg) > (90.0, 360.0)).any()
+        cure = "write longitude before latitude, as GeoJSON has it" if swapped else _TO_CHECK
+        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", cure)
+    if np.abs(lonlat_deg).max() > _AT_NOUGHT_DEG and (np.abs(lonlat_deg) <= (math.pi, math.pi / 2)).all():
+        said = f"{where}: as degrees {lonlat_deg[0].tolist()} lies in the Gulf of Guinea"
+        raise MapInputError(f"{said}: these are radians", "give degrees, or metres of a local frame")
+
+
 def lonlat_lines(
     lonlat_deg: DoubleArray, lengths: Sequence[int], where: str, crs: str | None = None
 ) -> tuple[list[DoubleArray], str]:
@@ -283,14 +295,7 @@ def lonlat_lines(
     degrees, or too large for one frame in metres, is a MapInputError.
     """
     given = None if crs is None else require_metric(crs, where)
-    outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
-    if len(outside):
-        swapped = not (np.abs(lonlat_deg) > (90.0, 360.0)).any()
-        cure = "write longitude before latitude, as GeoJSON has it" if swapped else _TO_CHECK
-        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", cure)
-    if np.abs(lonlat_deg).max() > _AT_NOUGHT_DEG and (np.abs(lonlat_deg) <= (math.pi, math.pi / 2)).all():
-        said = f"{where}: as degrees {lonlat_deg[0].tolist()} lies in the Gulf of Guinea"
-        raise MapInputError(f"{said}: these are radians", "give degrees, or metres of a local frame")
+    require_degrees(lonlat_deg, where)
     extremes, local = _extremes(lonlat_deg), about(lonlat_deg)
     if given is not None and scale_error(read_crs(given, where), extremes) <= TRUE_SCALE:
         local = given
