@@ -22,6 +22,7 @@ from foldmap.api.reshaping.parts import Source
 from foldmap.atlas import FoldFile, FoldWriter, verify
 from foldmap.errors import BudgetError, ConfigError, LayerError, MapFormatError, MapInputError
 from foldmap.formats.crs import to_lonlat
+from foldmap.geometry import MetricGrid
 from foldmap.localize.evidence import MapCalibration
 from foldmap.street.unfold import FoldedStreet
 from foldmap.types import DoubleArray
@@ -246,11 +247,20 @@ def test_streets_in_degrees_come_into_the_frame_of_the_file(tmp_path: Path) -> N
         (tmp_path / "town.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
         return tmp_path / "town.geojson"
 
+    raster = MetricGrid(456_000.0, 5_428_000.0, 0.2, 400, 400, "EPSG:32632")
     with FoldWriter(tmp_path / "town.fold") as writer:
-        options = StreetOptions(spacing=0)
-        fold_streets(writer, [written(east)], options, notes.append, lambda done, total: None, "EPSG:32632")
+        how = StreetOptions(spacing=0), notes.append, lambda done, total: None, raster
+        with pytest.raises(MapInputError, match="not metres of ground") as caught:
+            fold_streets(writer, [written(east[:, ::-1])], *how)
+        assert "longitude before latitude" in caught.value.cure
+        notes.clear()
+        fold_streets(writer, [written(east)], *how)
         writer.commit()
+    assert len(notes) == 1
     assert "into the frame of the file, EPSG:32632" in notes[0]
+    with FoldWriter(tmp_path / "far.fold") as writer:
+        fold_streets(writer, [written(np.add(east, [0, 1]))], *how)
+    assert "lies 111 km from the raster" in notes[-1]
     for lines in ((east,), (east, np.add(east, [0.02, 0.01]))):
         fold([written(*lines)], tmp_path / "town.fold", update=True)
         with FoldFile.open(tmp_path / "town.fold") as file:

@@ -234,6 +234,23 @@ def test_an_output_inside_an_input_folder_is_refused(run: Run, tmp_path: Path, v
     assert precious.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "written", "said"),
+    [
+        ("extract", "output", "", "is a folder"),
+        ("evaluate", "plot", "errors.png", "is drawn as SVG"),
+        ("localize", "picture", "where.svg", "is drawn as PNG"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_any_work(
+    tmp_path: Path, command: str, name: str, written: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        refuse_to_overwrite(command, [Named(name, f"--{name}", tmp_path / written)], [])
+    for good in ("errors.svg" if name == "plot" else "where.png", "plain"):
+        refuse_to_overwrite(command, [Named(name, f"--{name}", tmp_path / good)], [])
+
+
 def test_an_input_by_pattern_counts(run: Run, tmp_path: Path) -> None:
     (tmp_path / "drive").mkdir()
     (tmp_path / "drive" / "0.bin").write_bytes(b"precious")

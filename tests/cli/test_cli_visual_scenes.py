@@ -309,7 +309,18 @@ def of_half_size(scene: SceneModel) -> SceneModel:
     return replace(scene, cameras=(replace(camera, width_px=320, height_px=240, params=camera.params / 2),))
 
 
-@pytest.mark.parametrize("fault", [turned, qw_last, world_from_camera, in_millimetres, of_half_size])
+def of_another_lens(scene: SceneModel) -> SceneModel:
+    camera = scene.cameras[0]
+    return replace(scene, cameras=(replace(camera, params=camera.params * [1.08, 1.08, 1.0, 1.0]),))
+
+
+def of_a_part(scene: SceneModel) -> SceneModel:
+    return replace(scene, cameras=(replace(scene.cameras[0], width_px=330, height_px=250),))
+
+
+@pytest.mark.parametrize(
+    "fault", [turned, qw_last, world_from_camera, in_millimetres, of_half_size, of_another_lens, of_a_part]
+)
 @pytest.mark.parametrize("kind", ["colmap", "kapture"])
 def test_scenes_that_contradict_themselves_are_refused(
     run: Run, tmp_path: Path, kind: str, fault: Callable[[SceneModel], SceneModel]
@@ -324,5 +335,7 @@ def test_scenes_that_contradict_themselves_are_refused(
     else:
         write_kapture(scene, tmp_path / "scene")
     said = refused(run, tmp_path / "scene", "-o", tmp_path / "v.fold")
-    assert f"{tmp_path / 'scene'}: the points are not where the images see them" in said
+    what = "of the observations lie outside of their images" if fault is of_a_part else "the points are not where"
+    assert what in said
+    assert f"{tmp_path / 'scene'}: " in said
     assert not (tmp_path / "v.fold").exists()

@@ -33,6 +33,7 @@ LAYOUTS = {
     "double": (lambda t: t[:, :4].astype("<f8"), "4 columns of float64"),
     "double, five": (lambda t: t[:, :5].astype("<f8"), "5 columns of float64"),
     "integers": (lambda t: (1000 * t[:, :4]).astype("<i4"), "4 columns of int32"),
+    "big-endian": (lambda t: t[:, :4].astype(">f4"), "4 columns of big-endian float32"),
     "by column": (lambda t: t[:, :4].T.astype("<f4"), "4 columns of float32, one column after another"),
 }
 
@@ -61,6 +62,24 @@ def test_kitti_sweeps_are_read_whatever_their_order(tmp_path: Path) -> None:
     for shuffled in (False, True):
         cloud(4000, shuffled)[:, :4].astype("<f4").tofile(tmp_path / "a.bin")
         assert len(read_sweep(tmp_path / "a.bin").intensity) == 4000
+
+
+def test_what_is_no_return_is_left_out_and_bytes_without_columns_have_no_name(tmp_path: Path) -> None:
+    table = cloud(4000, False)[:, :4].astype("<f4")
+    table[::5], table[1::5] = np.nan, 0.0
+    table.tofile(tmp_path / "a.bin")
+    assert len(read_sweep(tmp_path / "a.bin").intensity) == 2400
+    np.full_like(table, np.nan).tofile(tmp_path / "a.bin")
+    with pytest.raises(SweepInputError, match="no points"):
+        read_sweep(tmp_path / "a.bin")
+    fields = [("xyz", "<f4", 3), ("more", "<f4", 2), ("time", "<i4"), ("line", "u1"), ("last", "<f4")]  # 29 bytes
+    packed = np.zeros(4000, fields)
+    packed["xyz"], packed["last"] = np.nan_to_num(table[:, :3], nan=5.0), 0.5
+    packed["time"] = np.arange(4000) * 25_000
+    packed.tofile(tmp_path / "a.bin")
+    with pytest.raises(SweepInputError) as caught:
+        read_sweep(tmp_path / "a.bin")
+    assert "looks like" not in caught.value.message
 
 
 def test_negative_reflectance_is_no_matter_of_scale(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from foldmap.errors import ConfigError, PoseInputError
+from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.formats.poses.fixes import read_fixes
 
 METRES = [[512_000.5, 5_412_000.25], [512_001.5, 5_412_001.25]]
@@ -29,6 +29,13 @@ def written(folder: Path, text: str) -> Path:
         ("# timestamp [ns], x, y\n100000000000,512000.5,5412000.25\n101000000000,512001.5,5412001.25\n", [100, 101], 3),
         ("easting northing\n512000.5 5412000.25\n512001.5 5412001.25\n", None, 3),
         ("100 512000.5 5412000.25 9 0 0 0 1\n101 512001.5 5412001.25 9 0 0 0 1\n", [100, 101], 3),
+        ("note;time_s;east;north\na;100;512000.5;5412000.25\nb;101;512001.5;5412001.25\n", [100, 101], 3),
+        (
+            "%time,field.header.frame_id,field.status.status,field.east,field.north\n"
+            "1000000000000000000,gps,0,512000.5,5412000.25\n1000000001000000000,gps,0,512001.5,5412001.25\n",
+            [1e9, 1e9 + 1],
+            3,
+        ),
         ("time,x,y,note\n1e9,512000.5,5412000.25,a\n1000000001,512001.5,5412001.25,b\n", [1e9, 1e9 + 1], 3),
     ],
 )
@@ -50,6 +57,9 @@ def test_degrees_become_metres_of_the_map(tmp_path: Path) -> None:
     np.testing.assert_allclose(fixes.in_crs("EPSG:32632"), [expected], atol=1e-6)
     with pytest.raises(PoseInputError, match="the map is in a local frame"):
         fixes.in_crs("")
+    radians = read_fixes(written(tmp_path, "time_s,lat,lon\n0,0.8553,0.1469\n"))
+    with pytest.raises(MapInputError, match="these are radians"):
+        radians.in_crs("EPSG:32632")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +78,8 @@ def test_degrees_become_metres_of_the_map(tmp_path: Path) -> None:
         ("lat,lon\n49,8\n0,0\n", "no fix in row 2"),
         ("lat,lon\n49,8\n149,8\n", "line 3: 149 is no latitude"),
         ("lat,lon\n49,8\n49,\n", "line 3: could not convert"),
+        ("time,lat,lon\n2024-01-01T00:00:00Z,49,8\n", "line 2: could not convert"),
+        ("0 49.01 8.42 1\n1 49.01001 8.42001 1\n2 49.01002 8.42002 1\n", "are degrees, not metres"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -133,6 +133,15 @@ def test_bad_placement(tmp_path: Path, values: np.ndarray, transform: Any, crs: 
         open_raster(path)
 
 
+def test_placements_that_are_rounded(tmp_path: Path, values: np.ndarray) -> None:
+    """Tools write pixels that are square and north up to rounding: no pixel of the raster is off by a tenth."""
+    rounded = TRANSFORM @ rasterio.Affine(1, 1e-4, 0, -1e-4, 1.0005, 0)
+    with open_raster(write(tmp_path / "a.tif", values, rounded)) as raster:
+        assert raster.grid.shape == values.shape[1:]
+    with pytest.raises(MapInputError, match="rotated"):
+        open_raster(write(tmp_path / "a.tif", values, TRANSFORM @ rasterio.Affine.rotation(0.2)))
+
+
 def test_bad_files(tmp_path: Path, values: np.ndarray) -> None:
     import imagecodecs
 

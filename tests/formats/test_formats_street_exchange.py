@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from foldmap.formats import extras
 from foldmap.formats.street.argoverse2 import read_argoverse2
 from foldmap.formats.street.geojson import read_geojson, write_geojson
 from foldmap.formats.street.geoparquet import read_geoparquet, write_geoparquet
+from foldmap.formats.street.maps import kind_of, read_street_maps
 from foldmap.street.graph.chains import chains, polylines
 from foldmap.street.source import LANE, LINK, LaneAttributes, LaneGraph, StreetMap
 
@@ -176,6 +179,31 @@ def test_plain_metres_stay(tmp_path: Path) -> None:
     path = collection(tmp_path, *(feature(line) for line in lines), crs=degrees)
     with pytest.raises(MapInputError, match="spans longitudes"):
         read_geojson(path)
+
+
+@pytest.mark.parametrize("name", ["lanes.gpkg", "lanes.shp", "lanes.fgb"])
+def test_layers_of_lines_are_read_as_parquet_is(tmp_path: Path, name: str) -> None:
+    """As GIS programs save them; a GeoPackage may hold other layers, or a raster alone."""
+    lines = [shapely.LineString([(8.4, 49.0), (8.401, 49.0)]), shapely.LineString([(8.401, 49.0), (8.402, 49.0005)])]
+    frame, path = geopandas.GeoDataFrame({"lane_type": ["bus", None]}, geometry=lines, crs=4326), tmp_path / name
+    frame.to_file(path)
+    frame.to_parquet(tmp_path / "lanes.parquet")
+    found, twin = read_street_maps(path)[0], read_geoparquet(tmp_path / "lanes.parquet").street_map
+    places = [each.graph.vertices_m[each.graph.vertices_m[:, 0].argsort()] for each in (found, twin)]
+    np.testing.assert_allclose(*places, atol=1e-6)  # FlatGeobuf has an order of its own
+    assert (found.crs, {lane.lane_type for lane in found.graph.lanes}) == (twin.crs, {"bus", None})
+    if name == "lanes.gpkg":
+        frame.set_geometry(frame.boundary).to_file(path, layer="stops")
+        assert len(read_street_maps(path)[0].graph) == 3
+        frame.to_file(path, layer="old")
+        with pytest.raises(MapInputError, match="2 layers of lines: lanes, old"):
+            read_street_maps(path)
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("UPDATE gpkg_contents SET data_type = 'tiles'")
+        assert kind_of(path) is None
+    path.write_bytes(b"SQLite format 3\0 and no more")
+    with pytest.raises(MapInputError, match="damaged, or another file"):
+        read_street_maps(path)
 
 
 def test_plain_parquet_is_projected_and_joined(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_null_island_is_a_place_where_nothing_else_is_said(tmp_path: Path) -> No
     assert read_lanelet2(write(tmp_path, None, LOCAL)).street_map.graph.length_m == pytest.approx(50.0)
     with pytest.raises(MapInputError, match="neither latitude and longitude nor"):
         read_lanelet2(write(tmp_path, None, None))
+    with pytest.raises(MapInputError, match="these are radians"):
+        read_lanelet2(write(tmp_path, np.radians(earthly()), None))
 
 
 def test_a_crs_that_is_asked_for_is_one_of_metres_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyproj
 import pytest
 import shapely
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import MapInputError
@@ -49,6 +49,7 @@ def named(name: Any) -> dict[str, Any]:
     turn=st.floats(-3, 3),
 )
 def test_degrees_without_a_word(tmp_path: Path, step_m: float, longitude: float, latitude: float, turn: float) -> None:
+    assume(abs(longitude) > 4 or abs(latitude) > 2)  # the sea where radians would lie
     walk = np.arange(15)[:, None] * step_m * [np.cos(turn), np.sin(turn)] + np.sin(np.arange(15))[:, None] * step_m / 20
     place = to_lonlat(walk, about(np.array([[longitude, latitude]])))
     try:
@@ -62,6 +63,27 @@ def test_degrees_without_a_word(tmp_path: Path, step_m: float, longitude: float,
     assert found.graph.length_m == pytest.approx(GEOD.line_length(*place.T), rel=1e-3)
     said = read_geojson(collection(tmp_path, place, crs=named("urn:ogc:def:crs:OGC:1.3:CRS84"))).street_map
     np.testing.assert_allclose(said.graph.vertices_m, found.graph.vertices_m, atol=1e-9)
+
+
+PLACE = np.array([[-122.42, 37.77], [-122.4195, 37.77], [-122.419, 37.7705]])
+
+
+@pytest.mark.parametrize(
+    ("lines", "members", "message", "cure"),
+    [
+        (PLACE[:, ::-1], {}, "no longitude and latitude", "longitude before latitude"),
+        (PLACE[:, ::-1], {"crs": named("OGC:CRS84")}, "no longitude and latitude", "longitude before latitude"),
+        (np.radians(np.add(PLACE, [130, 0])), {}, "these are radians", "degrees"),
+        (PLACE * [-6, 130], {}, "all lanes are within", "longitude, latitude"),  # degrees and minutes in one number
+        (np.array([[0.0, 0.0], [0.4, 0.3]]), {"foldmap:crs": None}, "all lanes are within 0.4 m", "kilometres"),
+    ],
+)
+def test_coordinates_of_another_order_or_unit_are_refused(
+    tmp_path: Path, lines: np.ndarray, members: dict[str, Any], message: str, cure: str
+) -> None:
+    with pytest.raises(MapInputError, match=message) as caught:
+        read_geojson(collection(tmp_path, lines, **members))
+    assert cure in caught.value.cure
 
 
 def test_a_country_in_degrees(tmp_path: Path) -> None:

@@ -155,6 +155,12 @@ def test_pcd_no_return_and_float_intensity(tmp_path: Path) -> None:
             read_sweep(tmp_path / "b.pcd")
 
 
+def test_a_reflectance_goes_before_an_intensity_in_pcd_as_in_bags(tmp_path: Path) -> None:
+    fields = "x y z intensity reflectivity\nSIZE 4 4 4 4 2\nTYPE F F F F U\nWIDTH 2\nHEIGHT 1\nDATA ascii\n"
+    (tmp_path / "a.pcd").write_text(f"VERSION .7\nFIELDS {fields}1 2 3 2900 65535\n0 0 0 0 0\n")
+    assert read_sweep(tmp_path / "a.pcd").intensity.tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [

@@ -16,6 +16,8 @@ from foldmap.geometry import SE3
 from foldmap.lidar.mapping.alignment import compare_sweeps, outline
 from foldmap.lidar.mapping.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
 from foldmap.lidar.source import Sweep
+from foldmap.localize.journey.events import Event, OdometryEvent, SweepEvent
+from foldmap.localize.journey.laid import LaidSweeps
 
 BOXES = [
     (6.0 + 9 * k, 8.0 + 9 * k, (-1) ** k * 6.0 + k % 3, (-1) ** k * 6.0 + k % 3 + 1.5, 3.0, 0.3) for k in range(-4, 7)
@@ -106,6 +108,21 @@ def test_poses_that_cannot_be_the_sweeps_are_refused(sweeps: list[Sweep], name: 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
 def test_right_poses_pass_and_short_drives_too(sweeps: list[Sweep], count: int) -> None:
     check(sweeps[:count], drive()[:count])
+
+
+def test_a_drive_whose_lidar_was_turned_is_told_so(sweeps: list[Sweep]) -> None:
+    """By its motion alone; one that is right is told nothing."""
+    for mount_deg, told in ((0.0, ""), (90.0, "turned by about 90 degrees"), (-135.0, "turned by about -135 degrees")):
+        laid, mount = LaidSweeps(), turned(yaw=mount_deg).inverse()
+        poses = [pose.to_se2() for pose in drive()]
+        events: list[Event] = []
+        for k, sweep in enumerate(sweeps):
+            step = poses[max(k - 1, 0)].inverse() @ poses[k]
+            askew = Sweep(mount.apply(sweep.points_sensor_m).astype(np.float32), sweep.intensity)
+            events += [OdometryEvent(0.1 * k, step), SweepEvent(0.1 * k, askew)]
+        assert list(laid.watch(events)) == events
+        assert told in laid.contradiction()
+        assert bool(laid.contradiction()) == bool(told)
 
 
 def test_any_gauge_passes(sweeps: list[Sweep]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import photo_room
 import pytest
@@ -13,6 +14,7 @@ from foldmap.errors import ConfigError, FoldmapError, MapInputError, ModelError
 from foldmap.visual.features.extract import ExtractorSettings, SiftExtractor, open_extractor
 from foldmap.visual.features.images import grey, read_image
 from foldmap.visual.features.photo_names import find_images
+from foldmap.visual.scene.build import camera_of_photo
 from foldmap.visual.scene.colmap_database import mutual_matches
 from foldmap.visual.scene.pair_lists import exhaustive_pairs, listed_pairs, sequential_pairs
 
@@ -150,10 +152,26 @@ def test_photos_of_all_kinds(tmp_path: Path) -> None:
     Image.fromarray((wide.astype(np.uint16) << 4) | 15).save(tmp_path / "twelve.png")
     with pytest.raises(MapInputError, match="has 16 bits, and no pixel beyond"):
         read_image(tmp_path / "twelve.png")
+    (tmp_path / "ten.png").write_bytes(imagecodecs.png_encode(colour.astype(np.uint16) << 2))
+    with pytest.raises(MapInputError, match="has 16 bits, and no pixel beyond"):
+        read_image(tmp_path / "ten.png")
+    (tmp_path / "deep-colour.png").write_bytes(imagecodecs.png_encode(colour.astype(np.uint16) * 257))
+    assert np.array_equal(read_image(tmp_path / "deep-colour.png"), colour)
+    Image.fromarray((wide // 20).astype(np.uint16) * 257).save(tmp_path / "night.png")  # dark, and of 16 bits indeed
+    assert np.array_equal(read_image(tmp_path / "night.png"), wide // 20)
     assert np.array_equal(read_image(tmp_path / "alpha.png"), colour)
     assert read_image(tmp_path / "palette.png").shape == colour.shape
     assert read_image(tmp_path / "turned.jpg").shape == wide.shape
     pycolmap = pytest.importorskip("pycolmap")
+    for film_mm, focal, source in (
+        (26, 26 / 43.27 * np.hypot(*wide.shape), "exif"),
+        (65535, 1.2 * max(wide.shape), "guessed"),
+    ):
+        exif[0x0110], exif.get_ifd(0x8769)[0xA405] = "a camera", film_mm
+        Image.fromarray(wide).save(tmp_path / "lens.jpg", exif=exif)
+        camera, told = camera_of_photo(tmp_path / "lens.jpg")
+        assert told == source
+        assert camera.focal_px[0] == pytest.approx(focal, rel=2e-3)
     theirs = pycolmap.Bitmap.read(tmp_path / "colour.tif", as_rgb=False).to_array().squeeze()
     assert np.abs(grey(colour).astype(int) - theirs).max() <= 1
     assert (grey(colour) == theirs).mean() > 0.999

@@ -21,6 +21,7 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
+from foldmap.localize.journey.laid import LaidSweeps
 from foldmap.localize.journey.senses import Layers
 
 if TYPE_CHECKING:
@@ -78,13 +79,16 @@ def localize_drive(
     crs = crs_of(layer.parameters for layer in town.file.layers())
     report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
     counts: Counter[str] = Counter()
-    for event, estimate in journey.run(drive.events(crs)):
+    laid = LaidSweeps()
+    for event, estimate in journey.run(laid.watch(drive.events(crs))):
         kind = _OF_EVENT.get(type(event), "fix")
         found.append(LocalizedObservation(f"{kind} {counts[kind]}", drive.stamp(event.time_s), estimate))
         counts[kind] += 1
         report(len(found), drive.observations)
     held = [name for name in ("lidar", "visual", "street") if getattr(layers, name) is not None]
     said = {"layers": held, "brings": list(drive.brings)}
+    if layers.lidar is not None and all(one.estimate.status is not Status.OK for one in found):
+        notes += filter(None, [laid.contradiction()])
     left_out = [*notes, *(f"left out: {one}" for one in drive.damaged)]
     if isinstance(drive, Drive):
         return LocalizedDrive(found, said, said, left_out, crs)

@@ -92,7 +92,7 @@ def fold(
 
     A GeoTIFF is a raster of ground intensity. A folder with a COLMAP model or kapture is a scene, also what foldmap
     build visual made. Lane graphs are street maps, one file or many: Argoverse 2, Lanelet2, SUMO, OpenDRIVE, GeoJSON,
-    GeoParquet, CSV of polylines, labelled ortho tiles. Several kinds at once share the budget.
+    GeoParquet, GeoPackage, Shapefile, CSV of polylines, labelled ortho tiles. Several kinds at once share the budget.
     """
     from foldmap.api.folding.one_file import fold as fold_all
     from foldmap.api.folding.one_file import parse_size

@@ -224,6 +224,8 @@ def localize(
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
         run = output if kind == DRIVE and (output.is_dir() or not output.suffix) else None
+        if run is None and output.is_dir():
+            raise ConfigError(f"--output {output} is a folder", "give a file name")
         output = output if run is None else _of_run(run)
         own = _options_of(context, kind)
         if limit is not None and kind == "visual" and not town.visual.parameters.get("metric"):

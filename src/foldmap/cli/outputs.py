@@ -67,6 +67,8 @@ TEXT_THAT_NAMES_FILES = {"sweeps": (), "matching": ("exhaustive", "sequential")}
 _BESIDE = ("{}.jsonl", "{}.aux.xml", "{}.ovr", "{}.msk", "{}-wal", "{stem}.tfw", "{stem}.prj", "{dir}/index.json")
 """Files that readers look for beside the one that was named."""
 
+_DRAWN = frozenset((".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif", ".pdf"))
+_DRAWN_AS = {"plot": ".svg", "picture": ".png", "codes": ".png", "embedding": ".png"}
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"))
 _SWEEPS = frozenset((".las", ".laz", ".pcd", ".bin", ".ply"))
 _BAGS = frozenset((".mcap", ".bag", ".db3"))
@@ -111,15 +113,21 @@ def refuse_to_overwrite(command: str, outputs: list[Named], inputs: list[Named])
     same command wrote there before does not. Inputs may be glob patterns.
 
     Raises:
-        ConfigError: names the output and the input, a folder that is missing, or "-", which is no file.
+        ConfigError: names the output and the input, a folder that is missing or stands in the place of a file, "-",
+            which is no file, or a picture of another kind than is drawn.
     """
     from foldmap.atlas.whole import file_identity
 
     for one in outputs:
         if str(one.path) == "-":
             raise ConfigError(f"{one.label} - is no file", "name one; --json prints the summary")
-        if WRITTEN[command][one.name][0] == "{}" and not one.path.parent.is_dir():
+        patterns, suffix = WRITTEN[command][one.name], one.path.suffix.lower()
+        if patterns[0] == "{}" and not one.path.parent.is_dir():
             raise ConfigError(f"there is no folder {one.path.parent}", "make it first")
+        if one.path.is_dir() and not any(pattern.startswith("{}/") for pattern in patterns):
+            raise ConfigError(f"{one.label} {one.path} is a folder", "give a file name")
+        if suffix in _DRAWN and suffix != (drawn := _DRAWN_AS.get(one.name, suffix)):
+            raise ConfigError(f"{one.label} {one.path} is drawn as {drawn[1:].upper()}", f"name it {drawn}")
     made = [(one, path) for one in outputs for path in _files_of(one.path, WRITTEN[command][one.name])]
     _refuse_twice(made)
     there = {found: (one, path) for one, path in made if (found := file_identity(path)) is not None}

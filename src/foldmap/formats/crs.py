@@ -29,6 +29,8 @@ _LOST_SCALE = 0.1
 _WGS84 = "EPSG:4326"
 _SMALL_M = 10.0
 """On each side of a place: grids are straight over it, and a longitude is finer than its part in 10^8."""
+_AT_NOUGHT_DEG = 0.2
+"""Made maps lie as near (0, 0). No land is within pi degrees east or west and pi / 2 north or south of it, but sea."""
 _MOST_TEXT = 1 << 16
 _HEIGHTS = re.compile(r"\+(?:geoidgrids|geoid_crs|vunits|vto_meter)(?:=\S*)?")
 _INIT = re.compile(r"\+init=(\w+):(\w+).*", re.IGNORECASE | re.DOTALL)
@@ -272,6 +274,18 @@ def _operation(crs: CRS) -> Any:
     return (crs.source_crs if crs.is_bound and crs.source_crs else crs).coordinate_operation
 
 
+def require_degrees(lonlat_deg: DoubleArray, where: str) -> None:
+    """Refuse places (N, 2), N >= 1, that are no longitude and latitude in degrees: the other order, or radians."""
+    outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
+    if len(outside):
+        swapped = not (np.abs(lonlat_deg) > (90.0, 360.0)).any()
+        cure = "write longitude before latitude, as GeoJSON has it" if swapped else _TO_CHECK
+        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", cure)
+    if np.abs(lonlat_deg).max() > _AT_NOUGHT_DEG and (np.abs(lonlat_deg) <= (math.pi, math.pi / 2)).all():
+        said = f"{where}: as degrees {lonlat_deg[0].tolist()} lies in the Gulf of Guinea"
+        raise MapInputError(f"{said}: these are radians", "give degrees, or metres of a local frame")
+
+
 def lonlat_lines(
     lonlat_deg: DoubleArray, lengths: Sequence[int], where: str, crs: str | None = None
 ) -> tuple[list[DoubleArray], str]:
@@ -281,9 +295,7 @@ def lonlat_lines(
     degrees, or too large for one frame in metres, is a MapInputError.
     """
     given = None if crs is None else require_metric(crs, where)
-    outside = np.flatnonzero((np.abs(lonlat_deg) > (360.0, 90.0)).any(1))
-    if len(outside):
-        raise MapInputError(f"{where}: {lonlat_deg[outside[0]].tolist()} is no longitude and latitude", _TO_CHECK)
+    require_degrees(lonlat_deg, where)
     extremes, local = _extremes(lonlat_deg), about(lonlat_deg)
     if given is not None and scale_error(read_crs(given, where), extremes) <= TRUE_SCALE:
         local = given

@@ -32,9 +32,10 @@ def bundles_for(resolution_m: float) -> list[Bundle]:
     near = [b for b in every if suits(b, resolution_m)]
     if not near:
         known = ", ".join(f"{value:g} m" for value in sorted({b.resolution_m for b in every}))
-        raise ModelError(
-            f"no default model is for {resolution_m:g} m pixels, only for {known}", f"resample the map, or {_TRAIN}"
-        )
+        coarser = min((b.resolution_m for b in every if b.resolution_m > resolution_m), default=0.0)
+        warped = f" (gdalwarp -r average -tr {coarser:g} {coarser:g} IN OUT)" if coarser else ""
+        cure = f"build it of sweeps at one of these (build lidar --resolution), resample it{warped}, or {_TRAIN}"
+        raise ModelError(f"no default model is for {resolution_m:g} m pixels, only for {known}", cure)
     closest = min((b.resolution_m for b in near), key=lambda value: abs(math.log(value / resolution_m)))
     return sorted((b for b in near if b.resolution_m == closest), key=lambda b: -b.rate_bit_m2)
 

@@ -141,7 +141,10 @@ class FoldedLidar:
         (row, column), scale = self._grid.offset_of(grid), self.scale
         around_px = 2 * DECODE_HALO * scale
         if (grid.height_px + around_px) * (grid.width_px + around_px) > MAX_WINDOW_PX:
-            raise LimitError(f"a window of {grid.height_px} x {grid.width_px} pixels", "decode smaller windows")
+            raise LimitError(
+                f"a window of {grid.height_px} x {grid.width_px} pixels",
+                "take a smaller part: of a search a smaller --radius",
+            )
         top, left = row // scale - 1, column // scale - 1
         bottom, right = -(-(row + grid.height_px) // scale) + 1, -(-(column + grid.width_px) // scale) + 1
         known = known_of(self.codes(top, left, bottom - top, right - left), scale)

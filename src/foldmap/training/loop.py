@@ -68,6 +68,9 @@ class Trainer(ABC, Generic[Drawn, Line]):
         """Tensors and JSON that a checkpoint holds beside network and optimizer."""
         return {}, {}
 
+    def begin(self) -> None:
+        """What a run starts from; not asked of one that is resumed."""
+
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any], lines: list[Line]) -> None:
         """Go on from what `kept` gave, after these lines of the log."""
 
@@ -89,6 +92,8 @@ def train(
     """
     lines = [] if folder is None else _resume(trainer, folder)
     done = len(lines)
+    if not lines:
+        trainer.begin()
     if done == trainer.steps and lines:
         trainer.network.eval()
         yield trainer.line(**json.loads(lines[-1]))

@@ -16,6 +16,7 @@ from foldmap.api.georeference import ANCHOR, anchor_values, crs_of, refuse_ancho
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.atlas.whole import file_identity, files_below
 from foldmap.errors import ConfigError, MapFormatError
+from foldmap.geometry import MetricGrid
 from foldmap.geometry.geopose import Anchor
 from foldmap.runtime.crew import Crew
 
@@ -130,8 +131,8 @@ def _fold(
         if STREET in found:
             from foldmap.api.folding.streets import fold_streets
 
-            crs = _crs_beside(writer, found.get(RASTER, []))
-            layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"), crs)
+            grid = _grid_beside(writer, found.get(RASTER, []))
+            layers["street"] = fold_streets(writer, found[STREET], street, note, report("Folding streets"), grid)
         scene = None
         if SCENE in found:
             from foldmap.api.folding.scenes import fold_scene, read_for_folding
@@ -163,13 +164,13 @@ def _fold(
     return layers
 
 
-def _crs_beside(writer: FoldWriter, rasters: Sequence[Path]) -> str:
-    """The crs of the raster that is folded, else of the lidar layer that the file has; empty where there is none."""
+def _grid_beside(writer: FoldWriter, rasters: Sequence[Path]) -> MetricGrid | None:
+    """Where the first raster that is folded lies, else the lidar layer of the file; None where there is none."""
     if rasters:
         from foldmap.formats.raster.geotiff import raster_grid
 
-        return raster_grid(rasters[0]).crs_wkt
-    return crs_of([writer.parameters("lidar")]) if "lidar" in writer.layers else ""
+        return raster_grid(rasters[0])
+    return MetricGrid(**writer.parameters("lidar")["grid"]) if "lidar" in writer.layers else None
 
 
 def _put_anchor(writer: FoldWriter, anchor: Anchor | None) -> None:

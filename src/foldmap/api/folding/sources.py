@@ -11,8 +11,8 @@ RASTER, SCENE, STREET = "raster", "scene", "street"
 LAYERS = {RASTER: "lidar", SCENE: "visual", STREET: "street"}
 KINDS = {RASTER: "a raster", SCENE: "a scene, which is a folder", STREET: "a street map"}
 _STREETS = (
-    "a street map of Argoverse 2, Lanelet2 (.osm), SUMO (.net.xml), OpenDRIVE (.xodr), GeoJSON, GeoParquet, CSV of "
-    "lines or a labelled tile (.npz)"
+    "a street map of Argoverse 2, Lanelet2 (.osm), SUMO (.net.xml), OpenDRIVE (.xodr), GeoJSON, GeoParquet, "
+    "GeoPackage, Shapefile, CSV of lines or a labelled tile (.npz)"
 )
 _MODEL_FOLDERS = (".", "sparse", "sparse/0")
 

@@ -8,38 +8,51 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from foldmap.api.folding.aligning import align_streets
 from foldmap.api.folding.options import EMBEDDINGS, Note, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError
-from foldmap.formats.crs import moved_points, require_metric, same_crs
+from foldmap.formats.crs import moved_points, require_metric, require_true, same_crs
 from foldmap.formats.street.maps import read_street_maps_counted
 from foldmap.formats.street.reading import MapReading, faults_in_words, strict
+from foldmap.geometry import MetricGrid
 from foldmap.street.defaults import default_model
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.repair import findings
 from foldmap.street.model import read_street_model
+from foldmap.street.source import StreetMap
 from foldmap.street.update import update_street
 from foldmap.version import __version__
 
 _MOST_NOTES = 12
+_APART_M = 20_000.0
+_ELSEWHERE = "check that both are of one place, and that GeoJSON has longitude before latitude; or fold them apart"
 
 
 def fold_streets(
-    writer: FoldWriter, sources: Sequence[Path], options: StreetOptions, note: Note, report: Report, crs: str = ""
+    writer: FoldWriter,
+    sources: Sequence[Path],
+    options: StreetOptions,
+    note: Note,
+    report: Report,
+    beside: MetricGrid | None = None,
 ) -> dict[str, Any]:
     """Fold street maps, files and folders, a region each; the caller commits. Returns the summary's words of the layer.
 
-    ``note`` hears what was left out, what is damaged and what is odd, ``report`` maps done and in all. ``crs`` is that
-    of the file's other layers, into which maps are brought that lie on Earth in another one.
+    ``note`` hears what was left out, what is damaged and what is odd, ``report`` maps done and in all. ``beside``
+    is the raster of the file, into whose crs maps are brought that lie on Earth in another one.
 
     Raises:
         FoldmapError: what was brought cannot be used.
     """
     plan = _plan_of(options)
     readings, aligned = _read_maps(sources, options, note)
-    if options.align is None:
-        readings = [_in_frame(reading, crs, note) for reading in readings]
+    if options.align is None and beside is not None:
+        readings = [_in_frame(reading, beside.crs_wkt, note) for reading in readings]
+        for reading in readings:
+            _note_distance(reading.street_map, beside, note)
     done = fold_street(writer, [reading.street_map for reading in readings], plan, report=report)
     writer.put_metadata("street", {"foldmap": __version__, "maps": [source.resolve().name for source in sources]})
     return {
@@ -90,8 +103,21 @@ def _in_frame(reading: MapReading, crs: str, note: Note) -> MapReading:
     text = require_metric(crs, "the file")
     note(f"note: {street_map.name} was brought from {street_map.crs} into the frame of the file, {text}")
     moved = moved_points(street_map.graph.vertices_m, street_map.crs, crs, street_map.name)
+    if len(moved):
+        require_true(crs, moved, f"{street_map.name}, in the frame of the file", _ELSEWHERE)
     graph = replace(street_map.graph, vertices_m=moved)
     return replace(reading, street_map=replace(street_map, graph=graph, crs=text))
+
+
+def _note_distance(street_map: StreetMap, beside: MetricGrid, note: Note) -> None:
+    """Note a map that lies nowhere near the raster, in their one frame."""
+    if not len(street_map.graph):
+        return
+    near, far = beside.world_of(np.array([[beside.height_px, 0], [0, beside.width_px]]))
+    low, high = street_map.graph.vertices_m.min(0), street_map.graph.vertices_m.max(0)
+    apart_m = float(np.hypot(*np.maximum(0.0, np.maximum(near - high, low - far))))
+    if apart_m > _APART_M:
+        note(f"note: {street_map.name} lies {apart_m / 1000:,.0f} km from the raster: {_ELSEWHERE}")
 
 
 def _plan_of(options: StreetOptions) -> StreetPlan:

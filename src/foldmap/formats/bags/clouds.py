@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import BagInputError, SweepInputError
-from foldmap.formats.sweeps.cloud import Cloud
+from foldmap.formats.sweeps.cloud import INTENSITY_NAMES, Cloud, are_returns
 from foldmap.types import AnyArray, DoubleArray
 
 _KINDS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-_INTENSITIES = ("reflectivity", "reflectance", "intensity", "i", "intensities")
-"""What is taken, the first that holds values; a reflectance first, as ranges are taken out of it."""
 _TIMES = ("t", "time", "timestamp", "offset_time", "time_stamp", "time_offset", "ts")
 _UNITS_S = (1.0, 1e-3, 1e-6, 1e-9)
 _SHORTEST_S, _LONGEST_S = 2e-3, 0.9
@@ -35,7 +33,7 @@ def intensity_field(message: Any) -> str | None:
     names = {field.name for field in message.fields}
     if not {"x", "y", "z"} <= names:
         return None
-    found = [name for name in _INTENSITIES if name in names]
+    found = [name for name in INTENSITY_NAMES if name in names]
     held = (name for name in found if _rows(message, [name])[name].any())
     return next(held, found[0] if found else None)
 
@@ -57,7 +55,7 @@ def read_cloud(message: Any, intensity: str, where: str, stamp_s: float) -> Time
     rows = _rows(message, ["x", "y", "z", intensity, *([time] if time else [])])
     points = np.stack([rows[axis].astype(np.float32) for axis in "xyz"], 1)
     values = rows[intensity]
-    returned = np.isfinite(points).all(1) & (points != 0).any(1)
+    returned = np.isfinite(points).all(1) & are_returns(points)
     if values.dtype.kind == "f":
         returned &= np.isfinite(values)
     if not returned.any():

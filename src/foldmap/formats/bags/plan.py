@@ -149,7 +149,7 @@ def _lidar(name: str, survey: Survey, plan: Plan) -> None:
         check_ground(turned, [SE3(np.eye(4))] * len(turned), name)
     except InputError as error:
         frame = frame_of(messages[0])
-        cure = f"check the transform from {frame} to {plan.base}: x ahead, y left, z up"
+        cure = f"{error.cure}; or check the transform from {frame} to {plan.base}: x ahead, y left, z up"
         raise BagInputError(f"{error.message}, seen in {plan.base}", cure) from error
 
 

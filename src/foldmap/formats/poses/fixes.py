@@ -17,11 +17,15 @@ from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.listing import is_number
 from foldmap.formats.name_times import seconds_per_unit
 from foldmap.formats.poses.trajectories import pose_columns, read_tum_poses
+from foldmap.formats.street.observations.track import require_metres_of_track
 from foldmap.formats.textual import numbers, read_text
 from foldmap.geometry.association import associate_times
 from foldmap.types import BoolArray, DoubleArray
 
-WHAT = "rows time east north sigma, or a first line of names: time_s, latitude and longitude (or east, north), sigma_m"
+WHAT = (
+    "rows time east north sigma, or a first line of names: time_s (a number), latitude and longitude (or east, north), "
+    "sigma_m"
+)
 _NAMES = {
     "time": "t time timestamp time_stamp stamp sec seconds unix_time gps_time",
     "east": "east easting x east_m easting_m x_m",
@@ -66,8 +70,9 @@ class Fixes:
         if not crs:
             said = f"{self.path} gives latitude and longitude, and the map is in a local frame, without a crs"
             raise PoseInputError(said, "give east and north in the map's frame, or fold the map with its crs")
-        from foldmap.formats.crs import from_lonlat
+        from foldmap.formats.crs import from_lonlat, require_degrees
 
+        require_degrees(self.xy, str(self.path))
         return from_lonlat(self.xy, crs, str(self.path))
 
     def of_sweeps(self, times_s: DoubleArray | None, count: int, limit_s: float) -> tuple[list[int | None], str]:
@@ -107,7 +112,7 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     rows = [
         (
             number,
-            [word.strip() for word in text.lstrip("# \t").split("," if "," in text else None)],
+            [word.strip() for word in text.lstrip("#% \t").split(next((mark for mark in ",;" if mark in text), None))],
             text.startswith("#"),
         )
         for number, text in enumerate(read_text(path, f"give {WHAT}").splitlines(), start=1)
@@ -117,7 +122,7 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     ticks_s: float | None = None
     data: list[tuple[int, list[str]]] = []
     for number, words, comment in rows:
-        if not comment and (data or is_number(words[0])):
+        if not comment and (data or columns is not None or is_number(words[0])):
             data.append((number, words))
         elif columns is None and not data:
             columns, ticks_s = _named(words)
@@ -138,6 +143,8 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     values = {kind: column[taken] for kind, column in values.items()}
     data = [data[int(row)] for row in np.flatnonzero(taken)]
     _check(path, data, values)
+    if "latitude" not in values:
+        require_metres_of_track(path, np.stack([values["east"], values["north"]], 1))
     sigmas = values.get("sigma", np.full(len(data), sigma_m))
     in_degrees = "latitude" in values
     xy = np.stack([values["longitude"], values["latitude"]] if in_degrees else [values["east"], values["north"]], 1)
@@ -152,7 +159,7 @@ def _named(words: list[str]) -> tuple[dict[str, int] | None, float | None]:
     found: dict[str, int] = {}
     ticks_s = None
     for column, word in enumerate(words):
-        name = word.strip().lower().replace(" ", "_")
+        name = word.strip().lower().replace(" ", "_").removeprefix("field.").removeprefix("header.")  # rostopic echo -p
         kind = _KIND.get(name) or _KIND.get(_UNIT.sub("", name).rstrip("_"))
         if kind is not None and kind not in found:
             found[kind] = column

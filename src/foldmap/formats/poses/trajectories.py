@@ -167,5 +167,5 @@ def read_poses(path: Path | str, calibration: Path | str | None = None) -> Traje
     if len(words) in (12, 16):
         camera_SE3_sensor = read_kitti_calibration(Path(calibration)) if calibration is not None else None
         return Trajectory(path, "kitti", read_kitti_poses(path, camera_SE3_sensor))
-    cure = "give row-major 3x4 matrices or t x y z qx qy qz qw"
+    cure = "give row-major 3x4 matrices or t x y z qx qy qz qw, as evo_traj --save_as_tum makes of others"
     raise PoseInputError(f"{path}, line {line}: {len(words)} columns, neither KITTI (12, 16) nor TUM (8)", cure)

@@ -25,7 +25,8 @@ from foldmap.lidar.relief import ReliefSource
 from foldmap.lidar.source import RasterMap, RasterSource
 from foldmap.types import BoolArray
 
-_SQUARE_TOLERANCE = 1e-6
+_OFF_PX = 0.1
+"""How far pixels may be off a square grid, north up, at the far corner: what tools round is less."""
 _ALIGNED_TOLERANCE_PX = 0.01
 _LEAST_PIXEL_M = 1e-3
 _STATISTIC = "count|density|varian|spread|std|sigma"
@@ -199,13 +200,16 @@ def _grid_of(path: Path, dataset: Any) -> MetricGrid:
         said = f", but {points} ground control points" if points else ""
         cure = "run gdalwarp on it" if points else "georeference it, e.g. gdal_translate -a_ullr"
         raise MapInputError(f"{path} has no geotransform{said}", cure)
-    if transform.b != 0 or transform.d != 0:
+    off_px = np.abs((transform.b, transform.d, transform.a + transform.e)) * max(dataset.shape)
+    off_px /= abs(transform.a) or math.inf
+    if off_px[:2].max() > _OFF_PX:
         raise MapInputError(f"{path} has a rotated geotransform", "resample it north up with gdalwarp")
     if transform.a <= 0 or transform.e >= 0:
         raise MapInputError(f"{path} is not north up (pixel {transform.a} x {transform.e})", "run gdalwarp on it")
     crs_wkt = dataset.crs.to_wkt() if dataset.crs is not None else ""
     if crs_wkt:
-        west, south, east, north = dataset.bounds
+        west, north = transform.c, transform.f
+        east, south = west + dataset.width * transform.a, north + dataset.height * transform.e
         corners = np.array([(west, south), (west, north), (east, south), (east, north)])
         require_true(crs_wkt, corners, str(path))
     elif transform.a < _LEAST_PIXEL_M:
@@ -213,7 +217,7 @@ def _grid_of(path: Path, dataset: Any) -> MetricGrid:
             f"{path} has pixels of {transform.a:.3g} and no CRS: such are degrees",
             "name its CRS with gdal_edit.py -a_srs EPSG:4326, and reproject it with gdalwarp -t_srs",
         )
-    if abs(transform.a + transform.e) > _SQUARE_TOLERANCE * transform.a:
+    if off_px[2] > _OFF_PX:
         size = f"{transform.a:g} x {-transform.e:g}"
         raise MapInputError(f"{path} has pixels of {size}, not square", "resample it with gdalwarp -tr")
     return MetricGrid(transform.c, transform.f, transform.a, dataset.height, dataset.width, crs_wkt)

@@ -1,4 +1,7 @@
-"""GeoParquet: a lane graph as a table of lines with their coordinate reference system, and back, exactly."""
+"""GeoParquet: a lane graph as a table of lines with their coordinate reference system, and back, exactly.
+
+GeoPackage, Shapefile and FlatGeobuf are the same table, as others write it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ _COLUMNS = {
     "kind": "object", "from": "int64", "to": "int64", "lane": "Int64", "lane_id": "object", "lane_type": "object",
     "width_m": "float64", "speed_limit_mps": "float64",
 }  # fmt: skip
-_WHAT = "a GeoParquet file of LineStrings"
+_WHAT = "a GeoParquet file, GeoPackage, Shapefile or FlatGeobuf of LineStrings"
+LAYERED = (".gpkg", ".shp", ".fgb")
 _MAX_BYTES, _DEEPEST = 1 << 30, 8
 _NESTED = (4, 5, 6, 7)
 """Shapely's numbers of geometries that hold others."""
@@ -69,7 +73,7 @@ def write_geoparquet(street_map: StreetMap, path: Path) -> None:
 
 @naming_file
 def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
-    """Read what `write_geoparquet` wrote, or any GeoParquet of lanes in driving direction.
+    """Read what `write_geoparquet` wrote, or any GeoParquet or file of `LAYERED` with lanes in driving direction.
 
     Columns ``from`` and ``to`` give topology exactly, without them ends are matched, to ``tolerance_m``. Coordinates
     that are no metres of ground are projected (`foldmap.formats.crs.metric_lines`). Without geopandas or pyarrow this
@@ -111,6 +115,8 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MapInputError(f"{path} is larger than 1 GiB", "split the map")
+        if path.suffix.lower() in LAYERED:
+            return geopandas.read_file(path, layer=_layer_of_lines(geopandas, path)), {}
         frame = geopandas.read_parquet(path)
         noted = json.loads((parquet.read_schema(path).metadata or {}).get(b"foldmap", b"{}"))
     except OSError as error:
@@ -119,11 +125,25 @@ def _frame(path: Path) -> tuple[Any, dict[str, Any]]:
         raise
     except Exception as error:
         # pyarrow, pyproj, GEOS and the JSON inside: each has exceptions of its own for damage
-        raise MapInputError(f"{path} is damaged or no GeoParquet: {str(error)[:200]}", f"give {_WHAT}") from error
+        raise MapInputError(f"{path} is damaged, or another file: {str(error)[:200]}", f"give {_WHAT}") from error
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("street", VERSION) != VERSION:
         raise MapInputError(f"{path} is of version {str(noted['street'])[:20]}, known is {VERSION}", "update foldmap")
     return frame, noted
+
+
+def _layer_of_lines(geopandas: Any, path: Path) -> str:
+    """The layer of a file that holds lines, or may; a MapInputError where several do."""
+    listed = geopandas.list_layers(path)
+    kinds = [str(kind) for kind in listed["geometry_type"]]
+    named = [str(name) for name, kind in zip(listed["name"], kinds, strict=True) if "LineString" in kind]
+    named = named or [str(name) for name, kind in zip(listed["name"], kinds, strict=True) if kind == "Unknown"]
+    if len(named) != 1:
+        said = f"{len(named)} layers of lines: {', '.join(named[:8])}" if named else "no layer of lines"
+        raise MapInputError(
+            f"{path} holds {said}", "save that of the lanes as a file of its own (ogr2ogr NEW OLD LAYER)"
+        )
+    return named[0]
 
 
 def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[DoubleArray]]:

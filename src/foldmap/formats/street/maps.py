@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.naming import reading
 from foldmap.formats.street.argoverse2 import read_argoverse2
 from foldmap.formats.street.geojson import read_geojson
-from foldmap.formats.street.geoparquet import read_geoparquet
+from foldmap.formats.street.geoparquet import LAYERED, read_geoparquet
 from foldmap.formats.street.lanelet2.read import read_lanelet2
 from foldmap.formats.street.nuscenes import read_nuscenes_lanes
 from foldmap.formats.street.observations.aerial import read_aerial_tile_counted
@@ -31,6 +33,7 @@ _FORMATS: Mapping[str, tuple[str, Callable[[Path], MapReading | list[MapReading]
     "opendrive": ("OpenDRIVE (.xodr)", read_opendrive),
     "geojson": ("GeoJSON LineStrings (.geojson, .json)", read_geojson),
     "geoparquet": ("GeoParquet LineStrings (.parquet)", read_geoparquet),
+    "geopackage": ("GeoPackage, Shapefile, FlatGeobuf LineStrings (.gpkg, .shp, .fgb)", read_geoparquet),
     "csv": ("polylines (.csv with line,x_m,y_m)", read_csv),
     "aerial": ("labelled ortho tiles (tile_N_graph.npz)", read_aerial_tile_counted),
     "nuscenes": ("nuScenes lanes (.npz with <scene>/points, offsets, token)", read_nuscenes_lanes),
@@ -95,10 +98,22 @@ def kind_of(path: Path) -> str | None:
         return _npz_kind(path)
     if name.endswith((".parquet", ".geoparquet")):
         return "geoparquet"
+    if name.endswith(LAYERED):
+        return "geopackage" if not name.endswith(".gpkg") or _has_features(path) else None
     if name.endswith(".csv"):
         with reading(path), path.open("rb") as file:
             return "csv" if b"line" in file.readline(_LONGEST_HEADER) else None
     return None
+
+
+def _has_features(path: Path) -> bool:
+    """Whether a GeoPackage holds features, not tiles of a raster alone; True where it is damaged."""
+    query = "SELECT count(*) FROM gpkg_contents WHERE data_type = 'features'"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            return bool(file.execute(query).fetchone()[0])
+    except sqlite3.Error:
+        return True
 
 
 def _json_kind(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from foldmap.street.source import StreetMap
 
 FARTHEST_M = 1e8
 """Coordinates beyond this are no place on Earth in any frame, and too large to compute with."""
-_LONGEST_PIECE_M, _WIDEST_M = 5000.0, 50.0
+_LONGEST_PIECE_M, _WIDEST_M, _SMALLEST_M = 5000.0, 50.0, 1.0
 _Given = ParamSpec("_Given")
 _Read = TypeVar("_Read")
 
@@ -94,11 +94,15 @@ def reading_of(street_map: StreetMap, left_out: LeftOut, where: object, kept: in
 
 
 def _require_sizes(street_map: StreetMap, where: object) -> None:
-    """Refuse lanes of a size that no street has in metres: half of their pieces, or widths, are far too large."""
+    """Refuse lanes of a size that no street has in metres: half of their pieces, or widths, too large, or all tiny."""
     graph = street_map.graph
     widths_m = [lane.width_m for lane in graph.lanes if lane.width_m is not None]
     piece_m = float(np.median(graph.edge_lengths_m)) if len(graph.edges) else 0.0
     width_m = float(np.median(widths_m)) if widths_m else 0.0
+    extent_m = float(np.ptp(graph.vertices_m, axis=0).max()) if len(graph.edges) else _SMALLEST_M
+    if extent_m < _SMALLEST_M:
+        cure = "give metres, not kilometres, or degrees as GeoJSON has them: longitude, latitude"
+        raise MapInputError(f"{where}: all lanes are within {extent_m:.3g} m", cure)
     if piece_m > _LONGEST_PIECE_M or width_m > _WIDEST_M:
         size = f"lanes are {width_m:,.0f} m wide" if width_m > _WIDEST_M else f"lanes have pieces of {piece_m:,.0f} m"
         raise MapInputError(f"{where}: {size}", "give metres, not millimetres or pixels")

@@ -19,7 +19,8 @@ _KNOWN = {
     ("<f4", 6): "as Waymo's exports have",
     ("<f4", 3): "x y z without intensity",
 }
-_NAMES = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i2": "int16"}
+_NAMES = {"<f4": "float32", "<f8": "float64", ">f4": "big-endian float32", ">f8": "big-endian float64"}
+_NAMES |= {"<i4": "int32", "<i2": "int16"}
 
 
 def describe_layout(data: bytes) -> tuple[str, str] | None:
@@ -38,6 +39,8 @@ def describe_layout(data: bytes) -> tuple[str, str] | None:
         if not spread:
             return None
         least = min(spread.values())
+        if "i" in kind and max(spread.values()) - least < _CLEARLY:
+            return None  # any bytes are integers, and these have no columns
         # Twice the columns spread as little as the columns themselves: the fewest that do are meant.
         columns, by_row = min((way for way in spread if spread[way] < least + _CLEARLY), key=lambda way: way[0])
         if (kind, columns, by_row) == ("<f4", 4, True):

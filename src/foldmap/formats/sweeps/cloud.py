@@ -10,8 +10,10 @@ import numpy as np
 from foldmap.errors import SweepInputError
 from foldmap.formats.naming import naming
 from foldmap.lidar.source import Sweep
-from foldmap.types import AnyArray, FloatArray
+from foldmap.types import AnyArray, BoolArray, FloatArray
 
+INTENSITY_NAMES = ("reflectivity", "reflectance", "remission", "intensity", "i", "intensities")
+"""Fields that are taken for the intensity, the first of them; a reflectance first, as ranges are taken out of it."""
 _SLIVER = 1 / 16
 """Integers that stay below this share of their type's range were not scaled to it."""
 _FLOAT_SLIVER = 1 / 256
@@ -61,6 +63,12 @@ class Cloud:
             said = f"{self.path} has intensities from {least:.4g} to {most:.4g}, outside 0 to {full_scale:g}{scaled}"
             raise SweepInputError(said, cure if low < 0 else _GIVE_SCALE + usual_scale(most))
         return sweep
+
+
+def are_returns(points_sensor_m: FloatArray) -> BoolArray:
+    """Which points (N,) are returns: where there was none, drivers write NaN throughout, or the origin."""
+    lost: BoolArray = np.isnan(points_sensor_m).all(1) | (points_sensor_m == 0).all(1)
+    return ~lost
 
 
 def native_scale(kind: np.dtype[np.generic]) -> float:

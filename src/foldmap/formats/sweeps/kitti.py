@@ -9,7 +9,7 @@ import numpy as np
 from foldmap.errors import PoseInputError, SweepInputError
 from foldmap.formats.naming import naming, reading
 from foldmap.formats.sweeps.bin_layout import describe_layout
-from foldmap.formats.sweeps.cloud import Cloud
+from foldmap.formats.sweeps.cloud import Cloud, are_returns
 from foldmap.formats.textual import content_lines, number_rows, numbers, read_text
 from foldmap.geometry import SE3
 
@@ -19,7 +19,10 @@ _FARTHEST_M = 1e8
 
 
 def read_kitti_bin(path: Path) -> Cloud:
-    """Read one sweep of float32 x, y, z, reflectance (0 to 1); another layout is named, where it can be told."""
+    """Read one sweep of float32 x, y, z, reflectance (0 to 1); another layout is named, where it can be told.
+
+    What is no return (`are_returns`) is left out.
+    """
     path = Path(path)
     with reading(path, kind=SweepInputError):
         data = path.read_bytes()
@@ -29,8 +32,13 @@ def read_kitti_bin(path: Path) -> Cloud:
         found = f"has {len(data)} bytes, not a multiple of {_BYTES_PER_POINT}"
         raise _other_layout(path, data, found, "the file is cut short, or has another layout")
     columns = np.frombuffer(data, "<f4").reshape(-1, 4)
+    columns = columns[are_returns(columns[:, :3])]
+    if not len(columns):
+        raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
     if not np.isfinite(columns).all():
-        raise _other_layout(path, data, "holds NaN or infinite values", "drop those returns before giving the sweep")
+        raise _other_layout(
+            path, data, "holds NaN or infinite values", "drop those returns, or write x y z reflectance in float32"
+        )
     low, high, far_m = float(columns[:, 3].min()), float(columns[:, 3].max()), float(np.abs(columns[:, :3]).max())
     if low < 0 or far_m > _FARTHEST_M:
         found = f"has intensities from {low:.4g} to {high:.4g}, outside 0 to 1, at up to {far_m:.4g} m"

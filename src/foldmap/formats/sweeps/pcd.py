@@ -11,11 +11,10 @@ import numpy as np
 from foldmap.errors import SweepInputError
 from foldmap.formats.extras import extra
 from foldmap.formats.naming import reading
-from foldmap.formats.sweeps.cloud import Cloud
+from foldmap.formats.sweeps.cloud import INTENSITY_NAMES, Cloud, are_returns
 from foldmap.types import AnyArray
 
 _MAX_POINTS, _MAX_HEADER_BYTES = 50_000_000, 65_536
-_INTENSITY_NAMES = ("intensity", "reflectivity", "reflectance", "i")
 _NEVER_INTENSITY = re.compile(r"_|.*(ring|time|stamp|normal|curvature|range|label|line|tag|rgb).*|t|[xyz]")
 _NOT_PCD = "give a PCD file of version 0.6 or 0.7"
 
@@ -32,7 +31,8 @@ class _Header:
 def read_pcd(path: Path) -> Cloud:
     """Read one sweep from a PCD file; its intensities keep the type of their field.
 
-    Returns whose x, y and z are all NaN are how organised clouds mark "no return"; they are left out.
+    What is no return (`are_returns`) is left out. Of several fields that may be the intensity the first of
+    `INTENSITY_NAMES` counts; one that is zero throughout is refused.
     """
     path = Path(path)
     with reading(path, kind=SweepInputError):
@@ -40,19 +40,21 @@ def read_pcd(path: Path) -> Cloud:
     header = _parse_header(path, data)
     if header.points == 0:
         raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")
-    name = next((name for name in _INTENSITY_NAMES if name in header.names), None)
+    names = [name for name in INTENSITY_NAMES if name in header.names]
     missing = [axis for axis in "xyz" if axis not in header.names]
     if missing:
         raise SweepInputError(f"{path} has no field {' '.join(missing)}", "export the sweeps with x y z intensity")
-    if name is None:
+    if not names:
         said = f"{path} has no intensity field, only {' '.join(header.names)}"
         raise SweepInputError(said, "export the sweeps with their intensity")
     body = memoryview(data)[header.body_at :]
-    columns = _read_body(path, header, body, ("x", "y", "z", name))
+    columns = _read_body(path, header, body, ("x", "y", "z", *names))
     points = np.stack(columns[:3], axis=1).astype(np.float32)
-    returned = ~np.isnan(points).all(axis=1)
-    others = () if columns[3].any() else _other_channels(path, header, body, name)
-    return Cloud(path, points[returned], columns[3][returned], others)
+    returned = are_returns(points)
+    empty = next((at for at, column in enumerate(columns[3:]) if not column.any()), None)
+    values = columns[3 + (empty or 0)]
+    others = () if empty is None else _other_channels(path, header, body, names[empty])
+    return Cloud(path, points[returned], values[returned], others)
 
 
 def _other_channels(path: Path, header: _Header, body: memoryview, intensity: str) -> tuple[str, ...]:

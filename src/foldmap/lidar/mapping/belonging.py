@@ -36,6 +36,7 @@ _STARTS = 4
 _GAPS = (1, 4, 10)
 _JUMPS = 2
 _WRONG_SHARE = 1 / 3
+_ASKEW = math.radians(20)
 _ORDER = "give rows t x y z qx qy qz qw (qw last), or name the columns in a header: # t x y z qw qx qy qz"
 _CAMERA = "if these are a camera's poses, give its --calibration; else give world_T_sensor with x forward, y left, z up"
 
@@ -89,7 +90,9 @@ def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], wher
         if middle_m > 0.5 * range_m:
             cure = "sweeps must be in the sensor's frame, not in the world's: take the pose off before"
             raise SweepInputError(f"{where}: points lie {away} from the sensor", cure)
-        raise SweepInputError(f"{where}: points lie {away} from the sensor all around", "give points in metres")
+        raise SweepInputError(
+            f"{where}: points lie {away} from the sensor all around", "give points in metres, not millimetres"
+        )
     planes = [ground_plane(sweep.points_sensor_m) for sweep in sweeps]
     found = [(plane, pose) for plane, pose in zip(planes, world_SE3_sensors, strict=True) if plane is not None]
     if not found:
@@ -185,6 +188,13 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
     along = float(np.median((given * measured).sum(axis=1) / np.maximum(size * moved, 1e-9)))
     if along > 0.8 and not 0.8 < ratio < 1.25:
         return f"positions are about {ratio:.3g} times too large: give metres"
+    askew = np.angle((measured @ (1, 1j)) / (given @ (1, 1j) + 1e-9))
+    turn = float(np.angle(np.exp(1j * askew).mean()))
+    if np.abs(np.angle(np.exp(1j * (askew - turn)))).max() < _ASKEW and abs(turn) > _ASKEW:
+        return (
+            f"the sweeps are turned by about {5 * round(-math.degrees(turn) / 5)} degrees (counter-clockwise) against "
+            "the way that the sensor moves: check the lidar's axes (TF, vehicle_SE3_lidar): x forward, y left"
+        )
     return (
         "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors too "
         "rough to lay sweeps together are for localize --aggregate 1"

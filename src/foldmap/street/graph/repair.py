@@ -140,8 +140,8 @@ def unit_of(lines: Sequence[DoubleArray]) -> str:
     """What the coordinates of lanes (P, 2) can be, judged by what a map has: `METRES`, `DEGREES` or `UNSURE`.
 
     No map of streets is within a metre, or has half of its vertices within 5 mm of the next: such are longitude and
-    latitude. None has half of its vertices 20 cm or more apart in degrees (20 km), or half of its lanes longer than 5
-    (500 km): such are metres.
+    latitude, in whatever order. None has half of its vertices 20 cm or more apart in degrees (20 km), or half of its
+    lanes longer than 5 (500 km): such are metres.
     """
     steps = [np.hypot(*np.diff(line, axis=0).T) for line in lines]
     whole = np.concatenate([np.zeros((0, 2)), *lines])
@@ -151,10 +151,12 @@ def unit_of(lines: Sequence[DoubleArray]) -> str:
 
 def _unit(points: DoubleArray, steps: DoubleArray, lengths: DoubleArray) -> str:
     steps = steps[steps > 0]
-    if not len(steps) or (np.abs(points) > (180.0, 90.0)).any():
+    if not len(steps) or (np.abs(points) > 180.0).any():
         return METRES
     if float(np.ptp(points, axis=0).max()) < _DEGREE_EXTENT or np.median(steps) < _DEGREE_EDGE:
         return DEGREES
+    if (np.abs(points[:, 1]) > 90.0).any():
+        return METRES
     if np.median(steps) > _METRE_EDGE or np.median(lengths[lengths > 0]) > _METRE_LINE:
         return METRES
     return UNSURE

@@ -166,21 +166,27 @@ class LayerTrainer(Trainer[list[IntArray], LayerProgress]):
         self._rows_ND, self._point_N = data.rows(settings.rows)
         if start is not None:
             layer.load_state_dict(start.state_dict())
-        else:
-            quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
-            layer.start_from(quantizer.fit(self._rows_ND, shape.parts, shape.centroids, seed=settings.seed))
         trained = layer.decoder.adapt(rank) if rank else list(layer.parameters())
         optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
         identity: dict[str, Any] = {"shape": asdict(shape), "settings": asdict(settings)}
         identity |= {"points": len(data.mean_PD), "start": start is not None, "rank": rank}
         super().__init__(layer, optimizer, identity, settings.epochs, 1, LayerProgress)
-        self._data, self._settings = data, settings
+        self._data, self._settings, self._fits = data, settings, start is None
         mixed = np.random.default_rng(settings.seed).permutation(len(data.mean_PD)).astype(np.int64)
         kept = int(settings.validation * len(mixed))
         self._held_out = np.sort(mixed[:kept])
         self._learn = np.flatnonzero(~np.isin(self._point_N, self._held_out))
         self.curve: list[LayerProgress] = []
         self.best = _copied(layer.state_dict())
+
+    def begin(self) -> None:
+        """Fit the codebooks, unless a layer was given."""
+        if self._fits:
+            shape = self.network.shape
+            quantizer = AdditiveQuantizer if shape.additive else ProductQuantizer
+            fitted = quantizer.fit(self._rows_ND, shape.parts, shape.centroids, seed=self._settings.seed)
+            self.network.start_from(fitted)
+            self.best = _copied(self.network.state_dict())
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The best weights so far."""

@@ -17,6 +17,8 @@ _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION, _EXIF_SHOT = 0x010F, 0x0110, 0x0112,
 _EXIF_FOCAL, _EXIF_LENS = (0x920A, 0xA405), (0xA404, 0xA434)  # in mm, as of 35 mm film; digital zoom, lens
 _TWELVE_BITS = 1 << 12
 """Cameras of 10 or 12 bits write their values as they are into files of 16, of which 8 bits keep next to nothing."""
+_SCALED = 256
+"""A dark photo of 8 bits that was scaled to 16 has only multiples of this, or of 257."""
 
 
 def read_image(path: Path) -> ByteArray:
@@ -29,9 +31,11 @@ def read_image(path: Path) -> ByteArray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                pixels = _decoded(image)
+                pixels = _decoded(image, str(path))
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MapInputError(f"{path} is no photo: {error}", "remove it from the folder") from error
+        raise MapInputError(
+            f"{path} is no photo: {error}", "remove it from the folder, or convert it to JPEG"
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise MapInputError(f"{path} cannot be decoded: {error}", "copy it again, or remove it") from error
     return _as_bytes(pixels, str(path))
@@ -47,7 +51,7 @@ def read_image_bytes(payload: bytes, most_px: int, name: str = "the photo") -> B
                 if width * height > most_px:
                     said = f"{name} has {width} x {height} pixels, more than {most_px:,}"
                     raise MapInputError(said, "send it smaller, with the intrinsics of that size")
-                pixels = _decoded(image)
+                pixels = _decoded(image, name)
     except MapInputError:
         raise
     except Image.DecompressionBombError as error:
@@ -74,10 +78,14 @@ def _as_bytes(pixels: AnyArray, name: str) -> ByteArray:
     wide_bytes = pixels.dtype.itemsize > 2 and pixels.max() <= 255  # at 16 bits all would be black
     if pixels.dtype.kind not in "ui" or pixels.min() < 0 or pixels.max() > 65535 or wide_bytes:
         raise MapInputError(f"{name} has {pixels.dtype} pixels", "convert it to 8 or 16 bits")
-    if 0 < pixels.max() < _TWELVE_BITS:
-        said = f"{name} has 16 bits, and no pixel beyond {pixels.max():,} of 65,535"
-        raise MapInputError(said, "multiply what has 12 bits by 16: it is next to black as it stands")
+    if 0 < pixels.max() < _TWELVE_BITS and np.gcd.reduce(pixels, axis=None) < _SCALED:
+        raise _too_dark(name, f"{pixels.max():,} of 65,535")
     return np.asarray((pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
+
+
+def _too_dark(name: str, most: str) -> MapInputError:
+    cure = "multiply what has 12 bits by 16: it is next to black as it stands; save a dark photo with 8 bits"
+    return MapInputError(f"{name} has 16 bits, and no pixel beyond {most}", cure)
 
 
 def grey(image: ByteArray) -> ByteArray:
@@ -136,9 +144,13 @@ def exif_camera(path: Path) -> tuple[str, ...] | None:
     )
 
 
-def _decoded(image: Image.Image) -> AnyArray:
-    if image.mode in ("L", "RGB", "F") or image.mode.startswith("I"):
+def _decoded(image: Image.Image, name: str) -> AnyArray:
+    if image.mode in ("L", "F") or image.mode.startswith("I"):
         return np.asarray(image)
     if image.mode in ("1", "LA"):
         return np.asarray((image.convert("L") if image.mode == "1" else image).getchannel(0))
-    return np.asarray(image.convert("RGBA"))[..., :3]
+    wide = any(";16" in str(tile[3]) for tile in image.tile)
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGBA"))[..., :3]
+    if wide and 0 < pixels.max() < _TWELVE_BITS >> 8:  # Pillow gives the upper byte of colours alone
+        raise _too_dark(name, f"{pixels.max()} of 255 in its upper byte")
+    return pixels

@@ -22,6 +22,8 @@ from foldmap.visual.scene.mapping import BuiltScene, map_incrementally, statisti
 from foldmap.visual.scene.pair_lists import Pair, exhaustive_pairs, listed_pairs, sequential_pairs
 from foldmap.visual.source import Features
 
+_GUESS, _FOCAL_SHARES = 1.2, (0.12, 60.0)
+"""Focal lengths as shares of the longer side: COLMAP's guess, and between which lenses have theirs."""
 _MATCHINGS = ("exhaustive", "sequential", "listed")
 
 Report = Callable[[str, int, int], None]  # called with what is being done, how much is done, and of how much
@@ -209,7 +211,12 @@ def _inferred(pycolmap: Any, path: Path, size_px: tuple[int, int], model: str) -
         raise MapInputError(
             f"{path.name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright"
         )
-    return "exif" if camera.has_prior_focal_length else "guessed", camera
+    share = camera.mean_focal_length() / max(size_px)
+    if camera.has_prior_focal_length and _FOCAL_SHARES[0] < share < _FOCAL_SHARES[1]:
+        return "exif", camera
+    if camera.has_prior_focal_length:  # EXIF of no lens, such as 65535 mm
+        camera = pycolmap.Camera.create_from_model_name(camera.camera_id, model, _GUESS * max(size_px), *size_px)
+    return "guessed", camera
 
 
 def camera_of_photo(path: Path) -> tuple[Camera, str]:

@@ -8,7 +8,8 @@ from foldmap.visual.source import SceneModel, Tracks
 
 _ROWS_AT_ONCE = 1 << 18
 _LEAST_NOISE_PX = 0.05
-_FAR = 0.05  # share of the image's diagonal
+_FAR = 0.01  # share of the image's diagonal: COLMAP keeps 4 px at most, and most of what it keeps within 1 px
+_OUTSIDE, _RIM_PX = 0.02, 1.0  # share of the observations that may lie outside of their image, by how much
 _CHECKED_ROWS = 1 << 17
 
 
@@ -43,7 +44,7 @@ def require_consistent(scene: SceneModel) -> None:
 
     Poses in the other direction, quaternions in another order, focal lengths in millimetres and images of another size
     all give scenes that look like ones. Raises `MapInputError`: most observations are farther from their points than
-    `_FAR` of the image, or behind the camera.
+    `_FAR` of the image, or behind the camera; or more than `_OUTSIDE` of them lie outside of their image.
     """
     if not len(scene.tracks):
         return
@@ -58,4 +59,13 @@ def require_consistent(scene: SceneModel) -> None:
             f"the points are not where the images see them: {100 * off.mean():.0f} % of the observations are off, "
             f"{100 * behind:.0f} % lie behind their camera (median {median_px:.4g} px)",
             "give poses from world to camera with quaternions qw qx qy qz, and the cameras of these images in px",
+        )
+    sizes_px = np.array([(camera.width_px, camera.height_px) for camera in scene.cameras])
+    beyond_px = np.maximum(-some.xy_px, some.xy_px - sizes_px[scene.image_camera[some.image]]).max(axis=1)
+    if (beyond_px > _RIM_PX).mean() > _OUTSIDE:
+        width, height = sizes_px[scene.image_camera[some.image[int(beyond_px.argmax())]]]
+        raise MapInputError(
+            f"{100 * (beyond_px > _RIM_PX).mean():.0f} % of the observations lie outside of their images, such as of "
+            f"{width} x {height} px",
+            "give the cameras of the images that the keypoints were extracted from",
         )

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import ConfigError, MapInputError
-from foldmap.formats.crs import TRUE_SCALE, about, from_lonlat, local_crs, require_metric, require_true, utm_of
+from foldmap.formats.crs import (
+    TRUE_SCALE,
+    about,
+    from_lonlat,
+    local_crs,
+    require_degrees,
+    require_metric,
+    require_true,
+    utm_of,
+)
 from foldmap.formats.street.reading import FARTHEST_M, LeftOut
 from foldmap.formats.street.xml_stream import Attributes, needed, parse_xml, real
 from foldmap.types import DoubleArray
@@ -217,6 +226,8 @@ def _by_tag(osm: OsmFile, used: list[str]) -> dict[str, DoubleArray]:
 
 
 def _project(lonlat_deg: DoubleArray, crs: str) -> tuple[DoubleArray, str]:
+    if len(lonlat_deg):
+        require_degrees(lonlat_deg, "nodes")
     if crs == "local":
         crs = about(lonlat_deg) if len(lonlat_deg) else local_crs(0.0, 0.0)
     elif crs == "utm":
