@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -18,6 +19,15 @@ def squared(common: int, item: int) -> int:
 def threads(_: int, item: int) -> tuple[int, str | None, bool]:
     """What a worker may use, what libraries are told, and whether numpy has begun without it."""
     return thread_count(), os.environ.get("OMP_NUM_THREADS"), "numpy" in sys.modules
+
+
+def faults(_: int, item: int) -> int:
+    """Pages that a worker fetches for a large buffer, when it has had and freed such a one before."""
+    buffer = [bytearray(1 << 26)]
+    buffer.clear()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    buffer.append(bytearray(1 << 26))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 def deadly(folder: str, item: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crew_work import deadly, squared, threads
+from crew_work import deadly, faults, squared, threads
 
 from foldmap.errors import ConfigError
 from foldmap.runtime.crew import DASK, Crew, LostWorkerError
@@ -27,6 +27,10 @@ def test_workers_share_the_threads() -> None:
     finally:
         use_threads(before)
     assert set(told.values()) == {(2, "2", False)}
+
+
+def test_workers_keep_the_memory_that_they_free() -> None:
+    assert max(dict(Crew(workers=2).run(faults, 0, ITEMS[:2])).values()) < 1000  # of 16,384 pages
 
 
 def test_dead_workers_are_survived(tmp_path: Path) -> None:

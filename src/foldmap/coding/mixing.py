@@ -4,7 +4,8 @@ Each of a few contexts keeps a probability that follows its outcomes. Their log-
 added with weights that are learned online by gradient descent on the coding cost (Mahoney 2005, "Adaptive weighing of
 context models for lossless data compression"), and the sum is squashed back to the probability that the range coder
 codes with. All of it is 32- and 64-bit integer arithmetic, and the two tables come from correctly rounded decimal
-arithmetic, so encoder and decoder agree on every machine.
+arithmetic, so encoder and decoder agree on every machine. Indices are unsigned where they are many: a signed one is
+looked at for counting from the end.
 """
 
 from decimal import Context, Decimal
@@ -60,20 +61,21 @@ def fresh(slots: int, sets: int, inputs: int) -> tuple[AnyArray, AnyArray, AnyAr
 @inner_loop
 def probability_of(logit, squash):  # type: ignore[no-untyped-def]
     """Probability in 1 / 2^16 of log-odds, neither too near to zero nor to one."""
-    probability = squash[max(np.int64(-_LIMIT), min(np.int64(_LIMIT), logit)) + 2048]
+    probability = squash[np.uintp(max(np.int64(-_LIMIT), min(np.int64(_LIMIT), logit)) + 2048)]
     return max(np.int64(_FLOOR), min(np.int64(_CEILING), probability))
 
 
 @inner_loop
 def follow(chance, seen, slot, bit, rates, limit):  # type: ignore[no-untyped-def]
     """Move the probability of a context towards an outcome, the less the more outcomes it has seen."""
-    wide, count = chance[slot], seen[slot]
+    at = np.uintp(slot)
+    wide, count = chance[at], seen[at]
     if bit:
-        chance[slot] = wide + (((4294967295 - wide) * rates[count]) >> 16)
+        chance[at] = wide + (((4294967295 - wide) * rates[np.uintp(count)]) >> 16)
     else:
-        chance[slot] = wide - ((wide * rates[count]) >> 16)
+        chance[at] = wide - ((wide * rates[np.uintp(count)]) >> 16)
     if count < limit:
-        seen[slot] = count + 1
+        seen[at] = count + 1
 
 
 @inner_loop
@@ -96,19 +98,19 @@ def code_inline(mode, bit, inputs, first_weight, limit, speed, model, fixed, sta
     squash, stretch, rates = fixed
     total = np.int64(0)
     for k in range(inputs):
-        slot = scratch[k]
+        slot = np.uintp(scratch[k])
         # A context that has seen little is worth little: its log-odds are shrunk towards zero.
         count = seen[slot]
-        logit = stretch[chance[slot] >> 20]
+        logit = stretch[np.uintp(chance[slot] >> 20)]
         if count < 4:
             logit = (logit * (count + 1)) >> 2 if count else np.int64(0)
         scratch[MAX_INPUTS + k] = logit
-        total += weights[first_weight + k] * logit
+        total += weights[np.uintp(first_weight + k)] * logit
     mixed = probability_of(total >> 16, squash)
     bit = code_bit(mode, bit, mixed, state, payload)
     error = ((bit << 16) - mixed) * speed
     for k in range(inputs):
-        weights[first_weight + k] += (scratch[MAX_INPUTS + k] * error + (1 << 17)) >> 18
+        weights[np.uintp(first_weight + k)] += (scratch[MAX_INPUTS + k] * error + (1 << 17)) >> 18
         follow(chance, seen, scratch[k], bit, rates, limit)
     return bit
 

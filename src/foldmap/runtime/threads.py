@@ -61,9 +61,13 @@ def one_blas_thread() -> Iterator[None]:
     OpenBLAS has one crew for a process. Callers side by side wait for it, and while its threads wait for small products
     they cost as much processor time as the products do. So they take more time without threadpoolctl, no other numbers.
     """
-    blas = _blas()
+    with _LOCK:  # one for all, also where several ask first
+        blas = _blas()
     with nullcontext() if blas is None else blas.one_thread():
         yield
+
+
+_LOCK = threading.Lock()
 
 
 class _Blas:
@@ -78,7 +82,7 @@ class _Blas:
 
         self._all = ThreadpoolController().select(user_api="blas")
         self._own = self._all.select(threading_layer="openmp")
-        self._lock, self._callers = threading.Lock(), 0
+        self._callers = 0
         self._limit: Any = None
         # a process's crew listens to the thread that limited it first, and to no other
         self._listen = OpenBLASController.clear_controlling_thread
@@ -87,7 +91,7 @@ class _Blas:
     def one_thread(self) -> Iterator[None]:
         """Hold them back within."""
         with self._own.limit(limits=1):
-            with self._lock:
+            with _LOCK:
                 if self._callers == 0:
                     self._listen(force=True)
                     self._limit = self._all.limit(limits=1)
@@ -95,7 +99,7 @@ class _Blas:
             try:
                 yield
             finally:
-                with self._lock:
+                with _LOCK:
                     self._callers -= 1
                     if self._callers == 0:
                         self._listen(force=True)

@@ -42,15 +42,16 @@ def _decide(mode, bit, slot, lean, turned, activity, rate, model, fixed, state, 
     """Code one decision and learn from it; ``turned`` negates the shift ``lean``; no ``activity`` when negative."""
     chance, seen, shift = model
     squash, stretch, rates = fixed
+    lean = np.uintp(lean)
     push = shift[lean] if turned == 0 else -shift[lean]
     if activity >= 0:
-        push += shift[activity]
-    probability = probability_of(stretch[chance[slot] >> 20] + (push >> 16), squash)
+        push += shift[np.uintp(activity)]
+    probability = probability_of(stretch[np.uintp(chance[np.uintp(slot)] >> 20)] + (push >> 16), squash)
     bit = np.int64(code_bit(mode, bit, probability, state, payload))
     error = ((bit << 16) - probability) * rate
     shift[lean] += error if turned == 0 else -error
     if activity >= 0:
-        shift[activity] += error
+        shift[np.uintp(activity)] += error
     follow(chance, seen, slot, bit, rates, MEMORY)
     return bit
 

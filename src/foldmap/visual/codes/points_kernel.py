@@ -53,14 +53,14 @@ MEAN, SPREAD, NEAREST, ACROSS, FINE, MIRROR = 0, 1, 2, 3, 4, 5
 @inner_loop
 def _bin(value, bits):  # type: ignore[no-untyped-def]
     """-6..6 for how many 2^bits a value is off centre, finer near zero: an octave each, the first up to an eighth."""
-    k = _OCTAVES[min((8 * abs(value)) >> bits, np.int64(1 << (_BINS - 2)))]
+    k = _OCTAVES[np.uintp(min((8 * abs(value)) >> bits, np.int64(1 << (_BINS - 2))))]
     return k if value >= 0 else -k
 
 
 @inner_loop
 def _scale(value, bits):  # type: ignore[no-untyped-def]
     """0..5 for how many 2^bits a length is: an octave each, the first up to a half."""
-    return _OCTAVES[min((2 * value) >> bits, np.int64(1 << (_SPREAD_BINS - 2)))]
+    return _OCTAVES[np.uintp(min((2 * value) >> bits, np.int64(1 << (_SPREAD_BINS - 2))))]
 
 
 @quotients

@@ -123,13 +123,13 @@ def walk(mode, points, window, seen, popular, support, squared, found, distance,
             beside = (max(beside, ahead) * _BINS) >> 8
             nearest = np.int64(0)
             for k in range(min(total, 3)):
-                nearest = nearest * 2 + seen[found[k], i]
-            rose = np.int64(seen[found[0], i - 1]) if total and i else np.int64(0)
+                nearest = nearest * 2 + seen[np.uintp(found[k]), i]
+            rose = np.int64(seen[np.uintp(found[0]), np.uintp(i - 1)]) if total and i else np.int64(0)
             # the quotient of whole numbers as `_support` has it, 0..255
-            share = _LOG_BINS[np.int64(np.float64(popular[i] * 255) / np.float64(max(p, 1)))]
+            share = _LOG_BINS[np.uintp(np.float64(popular[i] * 255) / np.float64(max(p, 1)))]
             last = before & 3
-            own = _LOG_BINS[min(ones, np.int64(_MANY))]
-            pace = _LOG_BINS[min(expected >> 8, np.int64(_MANY))]
+            own = _LOG_BINS[np.uintp(min(ones, np.int64(_MANY)))]
+            pace = _LOG_BINS[np.uintp(min(expected >> 8, np.int64(_MANY)))]
             run = _ZEROS[before & 127]
             scratch[0] = _RUN + ((before & 15) * 8 + run) * 4 + min(here, np.int64(3))
             scratch[1] = _SAME + (nearest * 8 + (before & 7)) * 16 + rose * 8 + min(here >> 1, np.int64(7))
