@@ -1,13 +1,12 @@
 """Whether known poses explain the matches of photos, before points are made of the few that they explain by chance."""
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from foldmap.errors import MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.geometry.quaternion import inverse_rigid, rigid_from_wxyz, wxyz_from_rigid
+from foldmap.geometry.quaternion import inverse_rigid, other_readings
 from foldmap.types import DoubleArray, IntArray
 from foldmap.visual.scene.colmap_library import ColmapRun
 from foldmap.visual.scene.pair_lists import Pair
@@ -31,11 +30,12 @@ def require_agreement(
     if total < _LEAST_MATCHES or near[0] >= _LEAST_SHARE * total:
         return
     said = f"the known poses explain {100 * near[0] / total:.0f} % of {total:,} matches of the photos"
-    readings = _readings(given)
-    others, of = _explained(run, pairs, cameras, list(readings.values()), _ENOUGH)
+    words, poses = zip(*other_readings(np.stack(list(given.values()))), strict=True)
+    readings = [dict(zip(given, read, strict=True)) for read in poses]
+    others, of = _explained(run, pairs, cameras, readings, _ENOUGH)
     best = int(np.argmax(others))
     if others[best] >= _LEAST_SHARE * of:
-        said = f"{said}, and {100 * others[best] / of:.0f} % where they are read {list(readings)[best]}"
+        said = f"{said}, and {100 * others[best] / of:.0f} % where they are read {words[best]}"
     raise MapInputError(
         said,
         "check that poses are camera_SE3_world (hloc, COLMAP; qw first) or world_SE3_camera (TUM; qw last, 7-Scenes), "
@@ -74,29 +74,6 @@ def _explained(
             if enough is not None and total >= enough:
                 break
     return near, total
-
-
-def _readings(poses: Mapping[str, DoubleArray]) -> dict[str, dict[str, DoubleArray]]:
-    """What else the numbers of a file may be, in words: quaternions in another order, inverses, another camera."""
-
-    def rolled(pose: DoubleArray, shift: int) -> DoubleArray:
-        return rigid_from_wxyz(np.roll(wxyz_from_rigid(pose), shift), pose[:3, 3])
-
-    orders: dict[str, Callable[[DoubleArray], DoubleArray]] = {
-        "": lambda pose: pose,
-        "as qx qy qz qw": lambda pose: rolled(pose, 1),
-        "as qw qx qy qz": lambda pose: inverse_rigid(rolled(inverse_rigid(pose), -1)),
-    }
-    ways: dict[str, Callable[[DoubleArray], DoubleArray]] = {
-        "": lambda pose: pose,
-        "the other way round": inverse_rigid,
-    }
-    frames = {"": np.eye(4), "with y up and z back (OpenGL, ARKit, NeRF)": np.diag([1.0, -1.0, -1.0, 1.0])}
-    found = {}
-    for words in list(product(orders, ways, frames))[1:]:
-        order, way, frame = orders[words[0]], ways[words[1]], frames[words[2]]
-        found[", ".join(filter(None, words))] = {name: frame @ way(order(pose)) for name, pose in poses.items()}
-    return found
 
 
 def epipolar_errors(second_SE3_first: DoubleArray, first: DoubleArray, second: DoubleArray) -> DoubleArray:
