@@ -52,6 +52,11 @@ def test_another_order_or_direction_is_named() -> None:
                 asked(noisy, rewritten(truth, -shift, inverse))
     with pytest.raises(PoseInputError, match=r"gt.txt is read the other way round"):
         asked(noisy, np.linalg.inv(truth))
+    upright = np.diag([1.0, -1.0, -1.0, 1.0])
+    with pytest.raises(PoseInputError, match=r"gt.txt is read with y up and z back \(OpenGL, ARKit, NeRF\) \("):
+        asked(noisy, upright @ truth)
+    with pytest.raises(PoseInputError, match=r"gt.txt is read the other way round, with y up and z back"):
+        asked(noisy, np.linalg.inv(truth) @ upright)
     with pytest.raises(PoseInputError, match=r"est.txt is read the other way round"):
         refuse_other_meaning(named(np.linalg.inv(truth)), named(truth), Path("est.txt"), Path(__file__).parent)
 

@@ -19,7 +19,7 @@ from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.unfold import FoldedMarks
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
-from painted_ground import RESOLUTION_M, painted_map, seen_from
+from painted_ground import RESOLUTION_M, painted_map, write_seen
 
 Run = Callable[..., Ran]
 SEED, SIDE_PX = 3, 1000
@@ -45,15 +45,9 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("marked")
     write_painted(folder / "map.tif", painted())
-    (folder / "sweeps").mkdir()
+    write_seen(folder / "sweeps", SEED, TRUTHS, SIDE_PX)
     rows = []
     for frame, truth in enumerate(TRUTHS):
-        seen = seen_from(SEED, truth, SIDE_PX)
-        row, col = np.nonzero(seen.observed)
-        ahead = (col + 0.5 - seen.observed.shape[1] / 2) * RESOLUTION_M
-        left = (seen.observed.shape[0] / 2 - row - 0.5) * RESOLUTION_M
-        cloud = np.column_stack([ahead, left, np.full(len(row), -1.73), seen.intensity[row, col] / 200])
-        (folder / "sweeps" / f"{frame:03d}.bin").write_bytes(cloud.astype("<f4").tobytes())
         turn = f"0 0 {math.sin(truth.heading_rad / 2):.9f} {math.cos(truth.heading_rad / 2):.9f}"
         rows.append(f"{100 + 0.1 * frame:.3f} {truth.x_m + 0.4:.6f} {truth.y_m - 0.3:.6f} 1.73 {turn}")
     (folder / "prior.txt").write_text("\n".join(rows) + "\n")

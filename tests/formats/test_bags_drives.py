@@ -293,10 +293,12 @@ def test_fixes_on_earth_need_a_crs(tmp_path: Path) -> None:
         lost = bag.new("sensor_msgs/NavSatStatus", status=-1)
         bag.put("/fix", "sensor_msgs/NavSatFix", 0, "gnss", status=lost)
         bag.put("/fix", "sensor_msgs/NavSatFix", 10**8, "gnss", latitude=48.1, longitude=11.5)
+        bag.put("/fix", "sensor_msgs/NavSatFix", 2 * 10**8, "gnss")
+        bag.put("/fix", "sensor_msgs/NavSatFix", 3 * 10**8, "gnss", latitude=11.5, longitude=48.1)
     drive = open_bag_drive(tmp_path / "lost.mcap")
     (only,) = drive.events("EPSG:32632")
     assert only.sigma_m == 2.0  # the receiver tells no covariance
-    assert drive.damaged == ["/fix: 1 messages: the receiver had no fix"]
+    assert [told.split(" (")[0] for told in drive.damaged] == ["/fix: 3 messages: the receiver had no fix"]
 
 
 def test_an_antenna_aside_makes_fixes_less_sure(tmp_path: Path) -> None:

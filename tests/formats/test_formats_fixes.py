@@ -60,6 +60,9 @@ def test_degrees_become_metres_of_the_map(tmp_path: Path) -> None:
     radians = read_fixes(written(tmp_path, "time_s,lat,lon\n0,0.8553,0.1469\n"))
     with pytest.raises(MapInputError, match="these are radians"):
         radians.in_crs("EPSG:32632")
+    swapped = read_fixes(written(tmp_path, f"time_s,lon,lat\n0,{latitude},{longitude}\n"))
+    with pytest.raises(MapInputError, match=r"latitude 8\.43430, longitude 49\.01500 is far outside of EPSG:32632"):
+        swapped.in_crs("EPSG:32632")
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,10 @@ def test_poses_without_names_go_by_the_order_of_names(tmp_path: Path) -> None:
             read_image_poses(path, names[6:] + names[:6])
     with pytest.raises(PoseInputError, match="12 poses for 11 photos"):
         read_image_poses(tmp_path / "k.txt", names[1:])
+
+
+def test_json_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "transforms.json").write_text('{"frames": [{"file_path": "a.jpg"}]}')
+    with pytest.raises(PoseInputError, match=r"is JSON, such as NeRF's transforms\.json") as caught:
+        read_image_poses(tmp_path / "transforms.json", ["a.jpg"])
+    assert "y down" in caught.value.cure

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -55,3 +57,15 @@ def seen_from(seed: int, pose: SE2, side: int = 1000, half_m: tuple[float, float
     values = ground[np.clip(row, 0, side - 1), np.clip(col, 0, side - 1)] + 0.02 * rng.standard_normal(len(row))
     image = np.where(inside, 40 + 90 * values, 0).astype(np.float32).reshape(width, length)
     return Observation(image, inside.reshape(width, length), RESOLUTION_M, *half_m)
+
+
+def write_seen(folder: Path, seed: int, truths: Sequence[SE2], side: int = 1000) -> None:
+    """What is seen from each pose as KITTI sweeps, 000.bin and on, of ground 1.73 m below the sensor."""
+    folder.mkdir()
+    for frame, truth in enumerate(truths):
+        seen = seen_from(seed, truth, side)
+        row, col = np.nonzero(seen.observed)
+        ahead = (col + 0.5 - seen.observed.shape[1] / 2) * RESOLUTION_M
+        left = (seen.observed.shape[0] / 2 - row - 0.5) * RESOLUTION_M
+        cloud = np.column_stack([ahead, left, np.full(len(row), -1.73), seen.intensity[row, col] / 200])
+        (folder / f"{frame:03d}.bin").write_bytes(cloud.astype("<f4").tobytes())

@@ -18,7 +18,7 @@ from foldmap.api.folding import LidarOptions, fold
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.geopose import Anchor
 from tests.cli.cli_place import write_tif
-from tests.lidar.painted_ground import RESOLUTION_M, painted_map, seen_from
+from tests.lidar.painted_ground import RESOLUTION_M, painted_map, write_seen
 from tests.service.conftest import Client
 from tests.service.geopose_schemas import FORMS, PROBLEM, check
 
@@ -36,15 +36,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values, west_m = np.where(raster.observed, raster.intensity, -1.0), raster.grid.west_m
     transform = rasterio.Affine(RESOLUTION_M, 0, west_m, 0, -RESOLUTION_M, -west_m)
     write_tif(folder / "map.tif", values, transform=transform)
-    (folder / "sweeps").mkdir()
+    write_seen(folder / "sweeps", SEED, TRUTHS, SIDE_PX)
     rows = []
-    for frame, truth in enumerate(TRUTHS):
-        seen = seen_from(SEED, truth, SIDE_PX)
-        row, col = np.nonzero(seen.observed)
-        ahead = (col + 0.5 - seen.observed.shape[1] / 2) * RESOLUTION_M
-        left = (seen.observed.shape[0] / 2 - row - 0.5) * RESOLUTION_M
-        cloud = np.column_stack([ahead, left, np.full(len(row), -1.73), seen.intensity[row, col] / 200])
-        (folder / "sweeps" / f"{frame:03d}.bin").write_bytes(cloud.astype("<f4").tobytes())
+    for frame in range(len(TRUTHS)):
         prior = asked_near(frame)
         half = math.radians(prior["heading_deg"]) / 2
         rows.append(f"{frame} {prior['x_m']!r} {prior['y_m']!r} 1.73 0 0 {math.sin(half)!r} {math.cos(half)!r}\n")

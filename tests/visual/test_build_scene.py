@@ -25,6 +25,7 @@ from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.results import write_results
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.geometry.camera import Camera
+from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
 from foldmap.visual.scene.agreement import epipolar_errors
 from foldmap.visual.source import SceneModel
 
@@ -325,15 +326,33 @@ def of_the_next_photo(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: true[other] for name, other in zip(names, [*names[1:], names[0]], strict=True)}
 
 
-@pytest.mark.parametrize("fault", [turned_back, of_the_next_photo])
+def of_arkit(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.diag([1.0, -1.0, -1.0, 1.0]) @ pose for name, pose in true.items()}
+
+
+def qw_last(true: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: rigid_from_wxyz(np.roll(wxyz_from_rigid(pose), -1), pose[:3, 3]) for name, pose in true.items()}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reading"),
+    [
+        (turned_back, "the other way round"),
+        (of_the_next_photo, ""),
+        (of_arkit, "with y up and z back"),
+        (qw_last, "as qx qy qz qw"),
+    ],
+)
 def test_poses_of_something_else_are_refused(
-    room: Room, tmp_path: Path, fault: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+    room: Room, tmp_path: Path, fault: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], reading: str
 ) -> None:
     write_results(tmp_path / "poses.txt", fault(room.true))
     given = ("--poses", tmp_path / "poses.txt", "--camera", photo_room.CAMERA)
     status, _, err = run(room.photos, "-o", tmp_path / "s", *FAST, *given)
     assert (status, err.count("\n")) == (2, 1)
     assert "the known poses explain" in err
+    assert (f"where they are read {reading}" in err) == bool(reading)
+    assert ("are read" in err) == bool(reading)
 
 
 def test_epipolar_errors_are_distances_to_the_line() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def _kind(crs: CRS, where: str, cure: str) -> str:
 def scale_error(crs: Any, lonlat_deg: AnyArray) -> float:
     """How far a projection's scale is from 1 at worst, over all directions at places (N, 2); infinite outside of it."""
     try:
-        factors = Proj(crs).get_factors(lonlat_deg[:, 0], lonlat_deg[:, 1])
+        factors = (crs if isinstance(crs, Proj) else Proj(crs)).get_factors(lonlat_deg[:, 0], lonlat_deg[:, 1])
     except (CRSError, ProjError):
         return math.inf
     scales = np.stack([factors.tissot_semimajor, factors.tissot_semiminor])
@@ -284,6 +285,28 @@ def require_degrees(lonlat_deg: DoubleArray, where: str) -> None:
     if np.abs(lonlat_deg).max() > _AT_NOUGHT_DEG and (np.abs(lonlat_deg) <= (math.pi, math.pi / 2)).all():
         said = f"{where}: as degrees {lonlat_deg[0].tolist()} lies in the Gulf of Guinea"
         raise MapInputError(f"{said}: these are radians", "give degrees, or metres of a local frame")
+
+
+def fixes_in(lonlat_deg: DoubleArray, crs: str, where: str) -> DoubleArray:
+    """Places of a receiver, (N, 2) longitude and latitude, N >= 1, in a map's metric crs, float64 (N, 2).
+
+    A MapInputError where they are no degrees (`require_degrees`), or where the crs was not made for most of them: the
+    map is elsewhere.
+    """
+    require_degrees(lonlat_deg, where)
+    found, projection, change = _ready(crs)
+    middle = np.median(lonlat_deg, axis=0)[None]
+    if scale_error(projection, middle) > _LOST_SCALE and not _worldwide(found):
+        said = f"{where}: latitude {middle[0, 1]:.5f}, longitude {middle[0, 0]:.5f} is far outside of {crs_name(found)}"
+        raise MapInputError(said, "give latitude and longitude under their names, and a map of that place")
+    return np.stack(change.transform(lonlat_deg[:, 0], lonlat_deg[:, 1]), 1)
+
+
+@lru_cache(4)
+def _ready(crs: str) -> tuple[CRS, Proj, Transformer]:
+    """A crs, its projection and the way from degrees into it: to make them takes longer than to use them."""
+    found = read_crs(crs, "the map")
+    return found, Proj(found), Transformer.from_crs(_WGS84, found, always_xy=True)
 
 
 def lonlat_lines(

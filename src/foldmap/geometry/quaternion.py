@@ -1,6 +1,6 @@
 """Quaternions ``w x y z``, as COLMAP, hloc and kapture write rotations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -9,6 +9,7 @@ from foldmap.errors import PoseInputError
 from foldmap.types import AnyArray, DoubleArray
 
 _UNIT_TOLERANCE = 1e-2
+_Y_UP_Z_BACK = np.array([1.0, -1.0, -1.0, 1.0])
 
 
 def rigid_from_wxyz(
@@ -58,3 +59,25 @@ def centres_of(camera_SE3_world: AnyArray) -> DoubleArray:
     """Where cameras stand in the world, float64 (..., 3), of poses (..., 4, 4)."""
     pose = np.asarray(camera_SE3_world, np.float64)
     return np.asarray(-np.einsum("...ba,...b->...a", pose[..., :3, :3], pose[..., :3, 3]))
+
+
+def other_readings(camera_SE3_world: AnyArray) -> Iterator[tuple[str, DoubleArray]]:
+    """What else the numbers of poses (N, 4, 4) may be, in words, and the poses then; the simplest first.
+
+    Quaternions in another order, of the poses (hloc) or of their inverses (TUM); the poses the other way round; and
+    cameras whose y points up and z back.
+    """
+    given = np.asarray(camera_SE3_world, np.float64)
+
+    def rolled(pose: DoubleArray, shift: int) -> DoubleArray:
+        return rigid_from_wxyz(np.roll(wxyz_from_rigid(pose), shift, axis=-1), pose[..., :3, 3])
+
+    orders = [("", given)]
+    for shift, words in ((1, "as qx qy qz qw"), (-1, "as qw qx qy qz")):
+        orders += [(words, rolled(given, shift)), (words, inverse_rigid(rolled(inverse_rigid(given), shift)))]
+    for order, read in orders:
+        for way, pose in (("", read), ("the other way round", inverse_rigid(read))):
+            for frame, axes in (("", np.ones(4)), ("with y up and z back (OpenGL, ARKit, NeRF)", _Y_UP_Z_BACK)):
+                words = ", ".join(filter(None, (order, way, frame)))
+                if words:
+                    yield words, np.diag(axes) @ pose

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import PoseInputError
-from foldmap.geometry.quaternion import centres_of, rigid_from_wxyz, wxyz_from_rigid
+from foldmap.geometry.quaternion import centres_of, other_readings
 from foldmap.geometry.similarity import align
 from foldmap.types import DoubleArray
 
@@ -44,7 +44,7 @@ def refuse_other_meaning(
     if float(np.median(off_rad)) > _FAR_RAD:
         files = [(estimates, mine, theirs)] if truth.is_dir() else [(truth, theirs, mine), (estimates, mine, theirs)]
         for path, poses, others in files:  # either is as likely otherwise; foldmap wrote the one
-            for how, read in _readings(poses):
+            for how, read in other_readings(poses):
                 found_rad = _apart_rad(read, others)
                 if np.median(found_rad) < _NEAR_RAD and np.quantile(found_rad, 0.9) < _ALL_NEAR_RAD:
                     degrees = f"{np.degrees(np.median(off_rad)):.0f} degrees as they stand"
@@ -77,21 +77,6 @@ def _refuse_another_frame(mine: DoubleArray, theirs: DoubleArray, estimates: Pat
             "two frames",
             "give the truth in the map's frame, or fold the map in the truth's (--positions, --align)",
         )
-
-
-def _readings(poses: DoubleArray) -> Iterator[tuple[str, DoubleArray]]:
-    """How the rotations are read, and what they are then; of translations nothing is said.
-
-    Whichever a file should hold, its numbers may be those of camera_SE3_world (hloc) or of the inverse (TUM).
-    """
-    ahead, nowhere = np.stack([wxyz_from_rigid(pose) for pose in poses]), np.zeros((len(poses), 3))
-    inverse, other = np.array([1.0, -1.0, -1.0, -1.0]), "the other way round"
-    yield other, rigid_from_wxyz(ahead * inverse, nowhere)
-    for shift, order in ((1, "as qx qy qz qw"), (-1, "as qw qx qy qz")):
-        for way in (np.ones(4), inverse):
-            meant = np.roll(ahead * way, shift, axis=1) * way
-            yield order, rigid_from_wxyz(meant, nowhere)
-            yield f"{order}, {other}", rigid_from_wxyz(meant * inverse, nowhere)
 
 
 def _apart_rad(one: DoubleArray, other: DoubleArray) -> DoubleArray:

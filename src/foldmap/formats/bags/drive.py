@@ -237,9 +237,11 @@ class BagDrive:
         lonlat = np.array([[float(message.longitude), float(message.latitude)]])
         if not np.isfinite(lonlat).all() or (np.abs(lonlat) > (180.0, 90.0)).any():
             raise PoseInputError("latitude and longitude are none")
-        from foldmap.formats.crs import from_lonlat
+        if not lonlat.any():
+            raise PoseInputError("latitude and longitude are 0: the receiver had no fix")
+        from foldmap.formats.crs import fixes_in
 
-        (east_m, north_m), *_ = from_lonlat(lonlat, crs, self.plan.fix).tolist()
+        (east_m, north_m), *_ = fixes_in(lonlat, crs, "a fix").tolist()
         known = int(message.position_covariance_type) != 0
         covariance = np.asarray(message.position_covariance, np.float64)[[0, 4]]
         sigma_m = _sigma_m(covariance) if known else FIX_SIGMA_M

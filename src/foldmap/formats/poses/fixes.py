@@ -70,10 +70,9 @@ class Fixes:
         if not crs:
             said = f"{self.path} gives latitude and longitude, and the map is in a local frame, without a crs"
             raise PoseInputError(said, "give east and north in the map's frame, or fold the map with its crs")
-        from foldmap.formats.crs import from_lonlat, require_degrees
+        from foldmap.formats.crs import fixes_in
 
-        require_degrees(self.xy, str(self.path))
-        return from_lonlat(self.xy, crs, str(self.path))
+        return fixes_in(self.xy, crs, str(self.path))
 
     def of_sweeps(self, times_s: DoubleArray | None, count: int, limit_s: float) -> tuple[list[int | None], str]:
         """The fix of each of so many sweeps, and in words how they were paired.

@@ -54,6 +54,9 @@ def read_image_poses(
     first = next(content_lines(path), None)
     if first is None:
         raise PoseInputError(f"{path} holds no poses", "give one a photo")
+    if first[1][0][0] in "{[":
+        cure = "write rows t x y z qx qy qz qw, or name qw qx qy qz tx ty tz (camera from world, z ahead, y down)"
+        raise PoseInputError(f"{path} is JSON, such as NeRF's transforms.json, which is not read", cure)
     if len(first[1]) == 8 and is_number(first[1][0]) and not is_results(path):
         return _tum(path, names, limit_s)
     if len(first[1]) in (12, 16) and all(map(is_number, first[1])):

@@ -192,8 +192,9 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
     turn = float(np.angle(np.exp(1j * askew).mean()))
     if np.abs(np.angle(np.exp(1j * (askew - turn)))).max() < _ASKEW and abs(turn) > _ASKEW:
         return (
-            f"the sweeps are turned by about {5 * round(-math.degrees(turn) / 5)} degrees (counter-clockwise) against "
-            "the way that the sensor moves: check the lidar's axes (TF, vehicle_SE3_lidar): x forward, y left"
+            f"the sweeps show the way that the sensor moves once they are turned by about "
+            f"{5 * round(-math.degrees(turn) / 5)} degrees (counter-clockwise): check the lidar's axes (TF, "
+            "vehicle_SE3_lidar), x forward, y left"
         )
     return (
         "give the poses of these sweeps in their order, world_T_sensor, metres, x forward, y left, z up; priors too "

@@ -149,7 +149,7 @@ def _decoded(image: Image.Image, name: str) -> AnyArray:
         return np.asarray(image)
     if image.mode in ("1", "LA"):
         return np.asarray((image.convert("L") if image.mode == "1" else image).getchannel(0))
-    wide = any(";16" in str(tile[3]) for tile in image.tile)
+    wide = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGBA"))[..., :3]
     if wide and 0 < pixels.max() < _TWELVE_BITS >> 8:  # Pillow gives the upper byte of colours alone
         raise _too_dark(name, f"{pixels.max()} of 255 in its upper byte")
