@@ -22,7 +22,12 @@ BLOCK = re.compile(r"<!-- tested(, may answer no)? -->\n```sh\n(.*?)```", re.DOT
 
 
 BELIEVING = ConfidenceThresholds(
-    reject_margin_sigma=-1e3, reject_evidence_sigma=-1e3, reject_agreement=-1.0, reject_score=-1.0, reject_sigma_m=1e3
+    reject_margin_sigma=-1e3,
+    reject_evidence_sigma=-1e3,
+    reject_agreement=-1.0,
+    reject_score=-1.0,
+    reject_sigma_m=1e3,
+    warn_score=-1.0,
 )
 """Thresholds that an untrained model passes, unlike the default ones."""
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
