@@ -28,6 +28,7 @@ BELIEVING = ConfidenceThresholds(
     reject_score=-1.0,
     reject_sigma_m=1e3,
     warn_score=-1.0,
+    warn_distinction=-1.0,
 )
 """Thresholds that an untrained model passes, unlike the default ones."""
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)

@@ -60,7 +60,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "prior.txt").write_text(cli_place.tum(3, (0.3, -0.2)))
     low = {name: -1e3 for name in vars(ConfidenceThresholds()) if name.startswith("reject_") and "observed" not in name}
     bundle = cli_place.make_bundle()
-    bundle.thresholds = ConfidenceThresholds(**{**low, "reject_sigma_m": 1e3, "warn_score": -1.0}).to_dict()
+    bundle.thresholds = ConfidenceThresholds(
+        **{**low, "reject_sigma_m": 1e3, "warn_score": -1.0, "warn_distinction": -1.0}
+    ).to_dict()
     (folder / "model.safetensors").write_bytes(bundle.to_bytes())
     command("fold", folder / "map.tif", "-o", folder / "map.fold", "--model", folder / "model.safetensors")
     return folder

@@ -39,7 +39,9 @@ def drive(tmp_path_factory: pytest.TempPathFactory, place: Path) -> Path:
     folder = tmp_path_factory.mktemp("drive")
     low = {name: -1e3 for name in vars(ConfidenceThresholds()) if name.startswith("reject_") and "observed" not in name}
     bundle = make_bundle()
-    bundle.thresholds = ConfidenceThresholds(**{**low, "reject_sigma_m": 1e3, "warn_score": -1.0}).to_dict()
+    bundle.thresholds = ConfidenceThresholds(
+        **{**low, "reject_sigma_m": 1e3, "warn_score": -1.0, "warn_distinction": -1.0}
+    ).to_dict()
     (folder / "model.safetensors").write_bytes(bundle.to_bytes())
     fold(place / "map.tif", folder / "map.fold", lidar=LidarOptions(model=folder / "model.safetensors"))
     write_sweeps(folder / "sweeps", FRAMES)

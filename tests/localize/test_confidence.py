@@ -184,6 +184,13 @@ def test_a_match_by_itself_may_be_faint_or_doubted_but_not_both(other: dict[str,
     assert name in said
 
 
+def test_a_match_that_streets_alike_give_as_well_is_no_answer_by_itself() -> None:
+    alike = replace(GOOD, distinction=0.0)
+    assert decide(alike, ConfidenceThresholds())[0] is Status.DEGRADED
+    assert "mirrored" in faint(alike, ConfidenceThresholds())
+    assert faint(replace(GOOD, distinction=0.01), ConfidenceThresholds()) == ""
+
+
 def test_a_match_may_tell_the_place_and_not_where_along_it() -> None:
     open_along = replace(GOOD, agreement=0.3, sigma_m=1.2, margin_sigma=0.5, score=0.06)
     assert decide(open_along, ConfidenceThresholds())[0] is Status.AMBIGUOUS

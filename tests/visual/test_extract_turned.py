@@ -10,11 +10,12 @@ from PIL import Image
 
 from foldmap.api.localizing_photos import _photo_estimates
 from foldmap.api.observing_photos import PhotoQuery, QueryFeatures
-from foldmap.api.photo import Photo, also_turned
+from foldmap.api.photo import Photo
 from foldmap.formats.listing import ListedImage
 from foldmap.geometry.camera import Camera
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
+from foldmap.localize.visual.turned import also_turned
 from foldmap.types import ByteArray
 from foldmap.visual.features.photos import PhotoFeatures
 from foldmap.visual.features.turned import extract_turned, known_upright_alone

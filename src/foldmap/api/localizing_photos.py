@@ -16,13 +16,13 @@ from foldmap.api.observing_photos import (
     read_photo_queries,
 )
 from foldmap.api.opened import FoldedMap
-from foldmap.api.photo import also_turned
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.errors import InputError, MapInputError
 from foldmap.formats.name_times import query_times
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
+from foldmap.localize.visual.turned import also_turned
 
 
 def localize_photos(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import Camera
-from foldmap.localize.estimate import Status
-from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.types import ByteArray, DoubleArray
 from foldmap.visual.features.extract import Extractor, open_extractor
 from foldmap.visual.features.images import image_size_px, read_image
-from foldmap.visual.features.turned import QUARTERS, extract_turned
+from foldmap.visual.features.turned import extract_turned
 from foldmap.visual.source import Query
 
 
@@ -47,22 +44,6 @@ class Photo:
             raise MapInputError(said, "give the camera of that size")
         features = extract_turned(extractor, pixels, quarters) if quarters else extractor.extract(pixels)
         return Query(name, self.camera, features, None, self.camera_SE3_rig, self.intrinsics)
-
-
-def also_turned(estimate: CameraEstimate, ask: Callable[[int], CameraEstimate]) -> CameraEstimate:
-    """The answer to a photo, which is asked turned by quarters where it matches nowhere.
-
-    Four questions find by chance what one does not: only what is `ok` then is believed.
-    """
-    if estimate.status is not Status.NO_MATCH:
-        return estimate
-    spent_s = estimate.diagnostics.time_s
-    for quarters in QUARTERS:
-        again = ask(quarters)
-        spent_s += again.diagnostics.time_s
-        if again.status is Status.OK:
-            return replace(again, diagnostics=replace(again.diagnostics, time_s=spent_s, turned_deg=90 * quarters))
-    return replace(estimate, diagnostics=replace(estimate.diagnostics, time_s=spent_s))
 
 
 def extractor_for(feature: str) -> Extractor:

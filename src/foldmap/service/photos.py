@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from foldmap.api.georeference import Georeference
-from foldmap.api.photo import Photo, also_turned
+from foldmap.api.photo import Photo
 from foldmap.api.results import LocalizedObservation
 from foldmap.errors import FoldmapError, InputError, LayerError, MapInputError
 from foldmap.formats.listing import ListedImage
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.geopose import CAMERA_R_BODY
+from foldmap.localize.visual.turned import also_turned
 from foldmap.service.answers import GEOPOSE, Answer, Wanted, accuracy_of, lost, worth_headers
 from foldmap.service.maps import ServedMap
 from foldmap.service.problems import of_client, of_map

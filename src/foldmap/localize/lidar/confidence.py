@@ -177,9 +177,11 @@ def decide(features: MatchFeatures, thresholds: ConfidenceThresholds) -> tuple[S
 def faint(features: MatchFeatures, thresholds: ConfidenceThresholds) -> str:
     """Why a match with a pose is no answer by itself, in words; empty where it may be one.
 
-    Its score is one that wrong places reach, and more speaks against it than that. What is summed over a drive may hold
-    such matches.
+    Streets alike are as likely to give it as not; or its score is one that wrong places reach, and more speaks against
+    it than that. What is summed over a drive may hold such matches.
     """
+    if features.distinction <= 0.0 < thresholds.warn_distinction:
+        return "distinction 0: the sweep mirrored fits as well"
     if features.score >= thresholds.warn_score:
         return ""
     status, doubt = decide(features, replace(thresholds, warn_score=thresholds.reject_score))

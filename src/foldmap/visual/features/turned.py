@@ -14,9 +14,6 @@ from foldmap.visual.features.extract import Extractor
 from foldmap.visual.features.images import image_size_px
 from foldmap.visual.source import Features
 
-QUARTERS = (1, 3, 2)
-"""Turns of an image, clockwise, the more usual first."""
-
 
 def known_upright_alone(feature: str) -> bool:
     """Whether features of this name are lost where an image is turned: all but SIFT, which has an orientation."""
