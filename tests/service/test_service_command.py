@@ -101,6 +101,7 @@ def test_what_cannot_be_served_is_said_before_anything_listens(tmp_path: Path, s
             ([path, "--patches", tmp_path / "none"], "there is no folder"),
             ([path, "--max-body", "much"], "is no size"),
             ([path, "--timeout", "0"], "a timeout of 0"),
+            ([path, "--weights", tmp_path / "none.pth"], "there are no weights"),
             ([path, "--token", "two words"], "the token"),
         ):
             ran = CliRunner().invoke(app, ["serve", *map(str, given)])

@@ -55,6 +55,8 @@ class ServiceSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}", f"give {least} or more")
         if self.max_side is not None and self.max_side < 32:
             raise ConfigError(f"photos of at most {self.max_side} px a side", "give 32 or more")
+        if self.weights is not None and not self.weights.exists():
+            raise ConfigError(f"there are no weights {self.weights}", "check the path")
         if not 0 < self.timeout_s < 86_400:
             raise ConfigError(f"a timeout of {self.timeout_s} s", "give positive seconds")
         if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
