@@ -39,3 +39,9 @@ def matched(board: Board, resolution_m: float, codecs: Sequence[Codec], *, ncc: 
     fits = town_fits(board, resolution_m)
     methods = [Method(codec, localizer_of(codec, fits, HALF_M)) for codec in codecs]
     return methods + ([Method(codec, ncc_of(codec)) for codec in codecs] if ncc else [])
+
+
+def by_overlap(board: Board, resolution_m: float, codecs: Sequence[Codec]) -> list[Method]:
+    """Codecs with the localizer whose scores are by overlap, as those of masked NCC."""
+    fits = town_fits(board, resolution_m)
+    return [Method(codec, localizer_of(codec, fits, HALF_M, normalized=True)) for codec in codecs]

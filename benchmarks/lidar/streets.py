@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lidar.hdl64 import StreetProtocol
-from benchmarks.lidar.simple import HALF_M, matched, raw_and_sparse
+from benchmarks.lidar.simple import HALF_M, by_overlap, matched, raw_and_sparse
 from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.bench.lidar.baselines.image_codecs import ThresholdMapCodec
 from foldmap.bench.lidar.baselines.ncc_matcher import NccMatcher
@@ -78,7 +78,10 @@ class PaperFigures:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         self.asked.protocol(board)  # missing recordings are the first thing to say
-        methods = matched(board, self.asked.resolution_m, raw_and_sparse(board, self.asked.resolution_m), ncc=False)
+        resolution_m = self.asked.resolution_m
+        codecs = raw_and_sparse(board, resolution_m)
+        methods = matched(board, resolution_m, codecs, ncc=False)
+        methods += by_overlap(board, resolution_m, [one for one in codecs if not one.name.startswith("sparse")])
         one_bit = ThresholdMapCodec(0.4)  # with plain correlation it tells more along a street than others do
         methods.append(Method(one_bit, ncc_of(one_bit)))
         if self.learned:
@@ -93,7 +96,7 @@ class PaperFigures:
         localized: dict[str, tuple[Predictions, Predictions]] = {}
         for method in methods:
             is_plain = isinstance(method.matcher, NccMatcher)
-            name = method.name if is_plain else method.codec.name
+            name = method.name if is_plain or method.matcher.name != "localizer" else method.codec.name
             yield from self._told(method, name, matching_row(alone[method.name]), MATCHED)
             drive = self._drive(board, method)
             yield from self._told(method, f"{name}, {'tracking' if is_plain else 'filter'}", online_row(drive), DRIVEN)

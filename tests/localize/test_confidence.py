@@ -217,3 +217,20 @@ def test_entropy_is_one_when_flat_nothing_when_sure_and_grows_with_temperature()
     half = np.full(64, -np.inf)
     half[:8] = 0.0
     assert entropy_of(half, 1.0) == pytest.approx(0.5)
+
+
+def test_scores_by_overlap_are_sums_over_the_root_of_the_map_under_them() -> None:
+    rng = np.random.default_rng(4)
+    crop = texture(11, (ROWS + 2 * RADIUS, COLS + 2 * RADIUS))
+    crop[:, 60:] *= 3.0
+    observed = rng.random((ROWS, COLS)) < 0.4
+    own = (observed * texture(12, (ROWS, COLS)))[None]
+    known = np.ones(crop.shape, bool)
+    plain, even = (
+        match_window(crop[None], known, own, observed, HEADINGS, RADIUS, 0.1, normalized=normalized).volume
+        for normalized in (False, True)
+    )
+    under = correlate(crop.astype(np.float64) ** 2, observed.astype(np.float64), mode="valid", method="fft")
+    assert np.ptp(under) > 0.1 * under.max()
+    by_hand = plain / np.sqrt(under)
+    np.testing.assert_allclose(even / even.max(), by_hand / by_hand.max(), atol=1e-4)

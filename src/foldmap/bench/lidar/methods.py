@@ -132,10 +132,12 @@ def ncc_of(codec: Codec) -> NccMatcher:
     return NccMatcher(is_contrast=isinstance(codec, ContrastMapCodec))
 
 
-def localizer_of(codec: Codec, fits: TownFits, half_m: tuple[float, float]) -> ContrastLocalizer:
-    """The lidar localizer in a codec's maps, with thresholds fitted for this codec."""
+def localizer_of(
+    codec: Codec, fits: TownFits, half_m: tuple[float, float], normalized: bool = False
+) -> ContrastLocalizer:
+    """The lidar localizer in a codec's maps, with thresholds fitted for this codec; ``normalized``: by overlap."""
     is_contrast = isinstance(codec, ContrastMapCodec)
-    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast))
+    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast), normalized)
 
 
 def online_of(method: Method, half_m: tuple[float, float]) -> OnlineLocalizer:

@@ -51,7 +51,14 @@ class DenseMatcher:
             return None
         own_CHW, resolution_m = self._embedding_of(observation), self.folded.grid.resolution_m
         return match_window(
-            crop.embedding_CHW, crop.known, own_CHW, observation.observed, headings_rad, radius_px, resolution_m
+            crop.embedding_CHW,
+            crop.known,
+            own_CHW,
+            observation.observed,
+            headings_rad,
+            radius_px,
+            resolution_m,
+            normalized=getattr(self.folded, "normalized", False),
         )
 
     def candidates(self, observation: Observation, prior: SE2, radius_m: float, heading_range_rad: float) -> list[SE2]:

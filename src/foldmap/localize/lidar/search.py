@@ -67,22 +67,25 @@ def match_window(
     headings_rad: DoubleArray,
     radius_px: int,
     resolution_m: float,
+    normalized: bool = False,
 ) -> WindowMatch:
     """Search the window, refine the heading, and judge the result by the observation's blocks.
 
     The geometry is that of `foldmap.lidar.match.exhaustive`; headings are evenly spaced. Where the crop holds no map
-    its embedding is taken as 0.
+    its embedding is taken as 0; ``normalized`` scores are by how much of the map lies under the observation.
     """
     if not known_HW.all():
         map_CHW = map_CHW * known_HW
     canvas = (map_CHW.shape[1] - 2 * radius_px, map_CHW.shape[2] - 2 * radius_px)
     halves = _halves(map_CHW, observation_CHW, resolution_m)
     scores = match_mirrored(map_CHW, observation_CHW, headings_rad, radius_px, MIRRORS, half=halves)
+    share = _share_under(map_CHW, observed_HW, radius_px) if normalized else np.float32(1.0)
+    scores *= share
     volume, mirrored = scores[: len(headings_rad)], scores[len(headings_rad) :]
     fine, turned, profile = _finely(map_CHW, observation_CHW, headings_rad, volume, int(volume.max((1, 2)).argmax()))
     heading = heading_of(profile, fine)
     best = turned_images(observation_CHW, [heading], canvas)[0]
-    blocks_KHW = block_scores(map_CHW, best, radius_px)
+    blocks_KHW = block_scores(map_CHW, best, radius_px) * share
     row, col = peak_of(blocks_KHW) if len(blocks_KHW) else (0, 0)
     under = np.s_[..., row : row + canvas[0], col : col + canvas[1]]
     (rows, columns), (tall, wide) = observed_HW.shape, canvas
@@ -101,7 +104,7 @@ def match_window(
     )
 
     def rescore(headings: IntArray) -> FloatArray:
-        return match_fft(map_CHW, observation_CHW, headings_rad[headings], radius_px)
+        return match_fft(map_CHW, observation_CHW, headings_rad[headings], radius_px) * share
 
     found = judged(volume, headings_rad, heading, blocks_KHW, resolution_m, overlap)
     return replace(found, rescore=rescore) if halves else found
@@ -256,6 +259,19 @@ def _cosine(under_CHW: FloatArray, turned_CHW: FloatArray) -> float:
     b = turned_CHW - turned_CHW.mean((1, 2), keepdims=True)
     norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def _share_under(map_CHW: FloatArray, observed_HW: BoolArray, radius_px: int) -> FloatArray:
+    """What makes scores of shifts comparable: one over the root of the map's energy under the observation, mean 1.
+
+    float32 (2 * radius + 1, 2 * radius + 1), at the middle heading. With it a score goes as the correlation coefficient
+    of what overlaps does.
+    """
+    energy = (map_CHW**2).sum(0, keepdims=True)
+    under = match_fft(energy, observed_HW[None].astype(np.float32), [0.0], radius_px)[0]
+    least = 0.1 * float(under.max()) + 1e-12
+    share = 1.0 / np.sqrt(np.maximum(under, least))
+    return np.asarray(share / share.mean(), np.float32)
 
 
 def _volume_margin(volume: FloatArray, t: int, resolution_m: float, margin_sigma: float) -> float:

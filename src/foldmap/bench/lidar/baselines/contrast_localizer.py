@@ -20,9 +20,13 @@ class ContrastMap:
     """A raster as the localizer sees it (a `DecodedMap`): one channel, its contrast."""
 
     def __init__(
-        self, raster: RasterMap, is_contrast: bool = False, thresholds: dict[str, float] | None = None
+        self,
+        raster: RasterMap,
+        is_contrast: bool = False,
+        thresholds: dict[str, float] | None = None,
+        normalized: bool = False,
     ) -> None:
-        self.grid, self.thresholds = raster.grid, thresholds
+        self.grid, self.thresholds, self.normalized = raster.grid, thresholds, normalized
         values = raster.intensity
         if not is_contrast:
             values = local_contrast(values, raster.observed, raster.grid.resolution_m)
@@ -45,22 +49,22 @@ class ContrastMap:
 class ContrastLocalizer:
     """A `Matcher` for the rasters that simple codes decode to; thresholds are asked for with the first query."""
 
-    name = "localizer"
-
     def __init__(
         self,
         half_m: tuple[float, float] = (15.0, 12.0),  # extent of the observation, half length and half width
         is_contrast: bool = False,  # whether the rasters hold contrast already
         thresholds: Callable[[], dict[str, float]] = dict,  # of the code; none are the defaults
+        normalized: bool = False,  # whether scores are by overlap, as those of masked NCC
     ) -> None:
-        self.half_m, self.is_contrast = half_m, is_contrast
+        self.half_m, self.is_contrast, self.normalized = half_m, is_contrast, normalized
+        self.name = "localizer by overlap" if normalized else "localizer"
         self._matcher, self._thresholds = EmbeddingMatcher(*half_m), thresholds
         self._last: tuple[RasterMap, ContrastMap] | None = None
 
     def map_of(self, decoded_map: RasterMap) -> ContrastMap:
         """The map for the localizer; that of the last raster is kept."""
         if self._last is None or self._last[0] is not decoded_map:
-            self._last = decoded_map, ContrastMap(decoded_map, self.is_contrast, self._thresholds())
+            self._last = decoded_map, ContrastMap(decoded_map, self.is_contrast, self._thresholds(), self.normalized)
         return self._last[1]
 
     def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
@@ -78,6 +82,7 @@ class ContrastOnline(FilterOnline):
     def __init__(self, matcher: ContrastLocalizer) -> None:
         super().__init__(matcher.half_m)
         self._maps = matcher
+        self.name += " by overlap" if matcher.normalized else ""
 
     def step(self, step: Step, decoded_map: Any) -> Match:
         """See `OnlineLocalizer`."""
