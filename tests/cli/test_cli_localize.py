@@ -124,7 +124,7 @@ def copied(place: Path, folder: Path, names: Callable[[int], str] = lambda frame
     ("bad", "reason"),
     [
         (b"", "is empty"),
-        (np.full((9, 4), np.nan, "<f4").tobytes(), "NaN"),
+        (np.full((9, 4), np.nan, "<f4").tobytes(), "has no points"),
         (np.array([[1, 0, -1.7, 0]] * 9, "<f4").tobytes(), "no intensity"),
     ],
 )
