@@ -98,6 +98,14 @@ def test_a_drive_that_no_layer_takes(run: Run, place: Path, drive: Path, tmp_pat
     assert "no layer takes it" in done.err
 
 
+def test_a_run_is_not_written_into_its_drive(run: Run, place: Path, drive: Path) -> None:
+    before = sorted(drive.rglob("*"))
+    done = run("localize", place / "map.fold", drive, "-o", drive)
+    assert done.status == 2
+    assert "is the drive's own folder" in done.err
+    assert sorted(drive.rglob("*")) == before
+
+
 def test_options_of_one_layer_are_refused(run: Run, place: Path, drive: Path, tmp_path: Path) -> None:
     done = run("localize", place / "map.fold", drive, "-o", tmp_path / "run", "--aggregate", "3")
     assert done.status == 2

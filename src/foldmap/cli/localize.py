@@ -223,7 +223,7 @@ def localize(
     limit = None if alert_limit is None else AlertLimit.read(alert_limit)
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
-        run = output if kind == DRIVE and (output.is_dir() or not output.suffix) else None
+        run = _run_of(output, observations or []) if kind == DRIVE else None
         if run is None and output.is_dir():
             raise ConfigError(f"--output {output} is a folder", "give a file name")
         output = output if run is None else _of_run(run)
@@ -332,6 +332,15 @@ def _drive(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin
     topics = topics_of(own.get("topic") or [])
     bag = BagOptions(topics, **said) if topics or said != {"clock": "stamps", "deskew": True} else None
     return localize_drive(town, observations[0], bag=bag, begin=begin)
+
+
+def _run_of(output: Path, drives: list[Path]) -> Path | None:
+    """The folder that a drive's results go to; None where they go to a file. It is not the drive's own."""
+    if output.suffix and not output.is_dir():
+        return None
+    if output.is_dir() and any(one.is_dir() and output.samefile(one) for one in drives):
+        raise ConfigError(f"--output {output} is the drive's own folder", "give another folder, which is made")
+    return output
 
 
 def _of_run(run: Path) -> Path:
