@@ -154,7 +154,7 @@ class StreetBoard(Board):
                 refuse_trained_on(path, map_places([self.tile(held_out).map for held_out in self.held_out]))
                 return given_model(path, name)
             recipe = self.recipe(name)
-            start = self._start(recipe)
+            start = self.start(recipe)
             ring = None if recipe.cameras is None else self.ring()
             if ring is not None and recipe.cameras:
                 ring = ring.take(*recipe.cameras)
@@ -166,7 +166,7 @@ class StreetBoard(Board):
 
         return self.shared(("model", name), make)  # type: ignore[no-any-return]
 
-    def _start(self, recipe: Recipe) -> FieldEmbedding | None:
+    def start(self, recipe: Recipe) -> FieldEmbedding | None:
         """The trained model that a recipe begins with."""
         if recipe.start == SHIPPED:
             return default_model(recipe.update)
