@@ -24,10 +24,12 @@ from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.outline import fold_outline
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.journey.events import Event
 from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.outline import WholeOutline
 from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
@@ -85,12 +87,13 @@ class Recorded:
         kept = [frame for frame in range(len(poses)) if frame not in own]
         sweeps = ((read_sweep(folder / "sweeps" / f"{k:06d}.laz", FULL_SCALE), poses[k]) for k in kept)
         with build_map(sweeps, BuildSettings(resolution_m=self.resolution_m), scratch=scratch) as built:
-            raster = built.raster()
+            raster, standing = built.raster(), built.standing()
         scene = read_scene(kitti_scene(folder, [(k, poses[k].matrix) for k in kept], scratch))
         most = min(self.points, len(scene.points_world))
         chosen = np.sort(choose_points(scene, most).order[:most])
         with FoldWriter(scratch / "drive.fold") as writer:
             fold_lidar(writer, raster, LidarPlan(board.marks(self.resolution_m)))
+            fold_outline(writer, standing)
             fold_calibrated(writer, scene, VisualPlan(chosen, Transform(basis_named("sift-1"), 0.1, standard=True)))
         return scratch / "drive.fold", raster
 
@@ -101,7 +104,9 @@ class Recorded:
             (event, truth[event.time_s]) for event in kitti_events(folder, range(start - _STACK, start + self.frames))
         ]
         with open_map(file) as town:
-            layers = Layers(town.lidar_localizer(), town.visual_localizer(), None, town.extractor().extract)
+            assert town.outline is not None
+            photos = town.visual_localizer(), None, town.extractor().extract
+            layers = Layers(town.lidar_localizer(), *photos, WholeOutline(town.outline))
             raw = LidarLocalizer(ContrastMap(raster))
             return {"the file": driven(layers, events), "the raw map": driven(replace(layers, lidar=raw), events)}
 

@@ -13,12 +13,14 @@ from foldmap.api.folding.parts import InParts, WhereReadable
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
+from foldmap.formats.raster.standing import open_standing
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.outline import fold_outline
 from foldmap.lidar.pairs.sampling import RasterPair
-from foldmap.lidar.shipped import told_training
+from foldmap.lidar.shipped import OUTLINE, told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
 from foldmap.localize.lidar.choosing import (
@@ -105,6 +107,8 @@ def fold_rasters(
             worth = _worth(bundle, source, options, note)
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, code=coding.code(bundle, opened), report=report)
+            with open_standing(rasters if options.outline else [], opened.grid) as standing:
+                outline_bytes = 0 if standing is None else fold_outline(writer, standing)
             made = {
                 "foldmap": __version__,
                 "map": ", ".join(map(str, rasters)),
@@ -133,6 +137,7 @@ def fold_rasters(
                     "observed_m2": done.observed_m2,
                     "bit_per_m2": done.bit_per_m2,
                     "bpp_of_raster": done.bpp,
+                    "outline_bytes": outline_bytes,
                     "tried": made["tried"],
                     **said,
                     **coding.said,
@@ -249,6 +254,9 @@ def update_rasters(
         before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
         mixes = options.relief_band is not None
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
+        standing = opened.enter_context(open_standing(rasters if OUTLINE in updater.layers else [], source.grid))
+        if standing is not None:
+            fold_outline(updater, standing)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)
