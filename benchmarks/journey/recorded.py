@@ -24,7 +24,7 @@ from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
-from foldmap.lidar.outline import fold_outline
+from foldmap.lidar.marks.outline import fold_outline
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.journey.events import Event
 from foldmap.localize.journey.senses import Layers

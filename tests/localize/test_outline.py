@@ -9,8 +9,8 @@ import pytest
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
-from foldmap.lidar.outline import fold_outline, open_outline
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.localize.lidar.outline import OutlineMatcher, WholeOutline, standing_points
 from foldmap.types import DoubleArray
@@ -28,7 +28,7 @@ def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
             wall_m, gap_m, off_m = rng.uniform(2.0, 9.0), rng.uniform(1.5, 6.0), rng.uniform(6.0, 14.0)
             along = np.arange(x, x + wall_m, 0.08)
             found.append(np.stack([along, np.full(len(along), side * off_m)], 1))
-            pole = rng.uniform(0, 0.15, (12, 2)) + (x + wall_m + 0.5 * gap_m, side * rng.uniform(4.5, 6.0))
+            pole = rng.uniform(0, 0.15, (12, 2)) + np.array([x + wall_m + 0.5 * gap_m, side * rng.uniform(4.5, 6.0)])
             found.append(pole)
             x += wall_m + gap_m
     return np.concatenate(found)
@@ -97,15 +97,18 @@ def test_where_nothing_stands_there_is_no_layer(tmp_path: Path) -> None:
 def test_a_sweep_is_laid_on_what_stands(street: DoubleArray, folded: FoldedMarks, truth: SE2) -> None:
     points = standing_points(sweep_at(street, truth))
     found = OutlineMatcher(folded).match(points, truth @ SE2(0.5, -0.4, 0.02))
-    assert found is not None and found.sure
+    assert found is not None
+    assert found.sure
     apart = truth.inverse() @ found.pose
-    assert np.hypot(apart.x_m, apart.y_m) < 0.12 and abs(np.degrees(apart.heading_rad)) < 0.4
+    assert np.hypot(apart.x_m, apart.y_m) < 0.12
+    assert abs(np.degrees(apart.heading_rad)) < 0.4
     assert np.sqrt(found.covariance[0, 0]) < 0.5
 
 
 def test_a_place_is_found_in_the_whole_of_it(street: DoubleArray, folded: FoldedMarks) -> None:
     whole, truth = WholeOutline(folded), SE2(33.0, 0.2, -2.1)
-    assert whole.fits and whole.begin(standing_points(sweep_at(street, truth)))
+    assert whole.fits
+    assert whole.begin(standing_points(sweep_at(street, truth)))
     found = list[SE2]()
     while not whole.idle:
         found = whole.advance(50)
@@ -148,4 +151,5 @@ def test_along_bare_walls_the_covariance_is_wide() -> None:
     found = OutlineMatcher(Drawn()).match(seen, SE2(0.0, 0.0, 0.0))  # type: ignore[arg-type]
     assert found is not None
     along_m, across_m = np.sqrt(np.diag(found.covariance)[:2])
-    assert across_m < 0.3 and along_m > 1.0
+    assert across_m < 0.3
+    assert along_m > 1.0

@@ -89,7 +89,7 @@ class FoldedMap:
     @property
     def outline(self) -> FoldedMarks | None:
         """What stands beside the road, by which sweeps find where they are without a prior; None where none is kept."""
-        from foldmap.lidar.outline import open_outline
+        from foldmap.lidar.marks.outline import open_outline
 
         return self._once("outline", lambda: open_outline(self.file))
 

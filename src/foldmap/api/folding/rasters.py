@@ -14,11 +14,12 @@ from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.formats.raster.standing import open_standing
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.lidar.outline import fold_outline
+from foldmap.lidar.marks.outline import fold_outline
 from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.shipped import OUTLINE, told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
@@ -107,8 +108,7 @@ def fold_rasters(
             worth = _worth(bundle, source, options, note)
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, code=coding.code(bundle, opened), report=report)
-            with open_standing(rasters if options.outline else [], opened.grid) as standing:
-                outline_bytes = 0 if standing is None else fold_outline(writer, standing)
+            said = {**said, **_outline(writer, rasters if options.outline else [], opened.grid)}
             made = {
                 "foldmap": __version__,
                 "map": ", ".join(map(str, rasters)),
@@ -137,7 +137,6 @@ def fold_rasters(
                     "observed_m2": done.observed_m2,
                     "bit_per_m2": done.bit_per_m2,
                     "bpp_of_raster": done.bpp,
-                    "outline_bytes": outline_bytes,
                     "tried": made["tried"],
                     **said,
                     **coding.said,
@@ -147,6 +146,12 @@ def fold_rasters(
     raise BudgetError(
         f"the smallest size reached is {least[1]}", "allow more, fold a part of the map, or train a leaner model"
     )
+
+
+def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:
+    """Fold what stands, where rasters on one grid say so; the payloads' bytes, by their word."""
+    with open_standing(rasters, grid) as standing:
+        return {} if standing is None else {"outline_bytes": fold_outline(writer, standing)}
 
 
 def _candidates(
@@ -254,9 +259,7 @@ def update_rasters(
         before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
         mixes = options.relief_band is not None
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
-        standing = opened.enter_context(open_standing(rasters if OUTLINE in updater.layers else [], source.grid))
-        if standing is not None:
-            fold_outline(updater, standing)
+        _outline(updater, rasters if OUTLINE in updater.layers else [], source.grid)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)

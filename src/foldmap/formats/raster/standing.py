@@ -32,15 +32,19 @@ class StandingFiles:
         wanted = self.grid.window(row, col, height_px, width_px)
         for dataset, band in self._datasets:
             left, _, _, top = dataset.bounds
-            down = round((top - wanted.north_m) / self.grid.resolution_m)
+            down = round((top - wanted.north_m) / self.grid.resolution_m)  # of the window's corner in this file
             right = round((wanted.west_m - left) / self.grid.resolution_m)
+            rows = slice(max(down, 0), min(down + height_px, dataset.height))
+            columns = slice(max(right, 0), min(right + width_px, dataset.width))
+            if rows.start >= rows.stop or columns.start >= columns.stop:
+                continue
             try:
-                raw = dataset.read(band, window=Window(right, down, width_px, height_px), boundless=True)
+                raw = dataset.read(band, window=Window.from_slices(rows, columns))
             except RasterioError as error:
                 raise MapInputError(f"{dataset.name} cannot be read: {error}", "build the map again") from error
-            valid = raw != dataset.nodata
-            stands[valid & (raw > 0)] = 1.0
-            known |= valid
+            inside = np.s_[rows.start - down : rows.stop - down, columns.start - right : columns.stop - right]
+            known[inside] |= raw != dataset.nodata
+            stands[inside][(raw != dataset.nodata) & (raw > 0)] = 1.0
         return RasterMap(wanted, stands, known)
 
 
