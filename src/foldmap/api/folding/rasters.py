@@ -76,8 +76,7 @@ def fold_rasters(
         options: see there.
         limits: most bytes of the whole file, and how many a scene beside it takes without a budget: what is left for
             both is shared in proportion to that and to what the first candidate takes.
-        note: called with what a user should know.
-        report: called with trials of codes, then tiles, done and in all.
+        note, report: called with what a user should know; with trials of codes, then tiles, done and in all.
         at_hand: of the drive that made the map; codes are tried with simulated sweeps where None.
         crew: who codes tiles.
 
