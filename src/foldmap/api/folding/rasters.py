@@ -76,7 +76,8 @@ def fold_rasters(
         options: see there.
         limits: most bytes of the whole file, and how many a scene beside it takes without a budget: what is left for
             both is shared in proportion to that and to what the first candidate takes.
-        note, report: called with what a user should know; with trials of codes, then tiles, done and in all.
+        note: called with what a user should know.
+        report: called with trials of codes, then tiles, done and in all.
         at_hand: of the drive that made the map; codes are tried with simulated sweeps where None.
         crew: who codes tiles.
 
@@ -85,16 +86,7 @@ def fold_rasters(
         FoldmapError: what was brought cannot be used.
     """
     budget_bytes, beside = limits
-    if options.before is not None:
-        raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
-    if options.rate is not None and not options.rate > 0:
-        raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
-    if options.codec not in CODECS:
-        raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
-    if options.model is not None and options.codec != "auto":
-        raise ConfigError("--model says which code, too", "leave --codec out")
-    if options.codec == "marks" and options.tile_blocks is not None:
-        raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
+    _require_possible(options)
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes, said = options.relief_band is not None, {} if at_hand is None else at_hand.said
     coding = InParts(crew, writer.path, rasters, band, options.relief_band, options.gaps, note)
@@ -145,6 +137,20 @@ def fold_rasters(
     raise BudgetError(
         f"the smallest size reached is {least[1]}", "allow more, fold a part of the map, or train a leaner model"
     )
+
+
+def _require_possible(options: LidarOptions) -> None:
+    """Refuse options that do not go together."""
+    if options.before is not None:
+        raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
+    if options.rate is not None and not options.rate > 0:
+        raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
+    if options.codec not in CODECS:
+        raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
+    if options.model is not None and options.codec != "auto":
+        raise ConfigError("--model says which code, too", "leave --codec out")
+    if options.codec == "marks" and options.tile_blocks is not None:
+        raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
 
 
 def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:

@@ -47,9 +47,10 @@ class Journey:
         self._fine: Fine | None = None
         self._upright: SE3 | None = None
         alone = layers.lidar if layers.street is None else None  # then nothing else tells where to begin
-        self._whole = None if alone is None or layers.outline is not None else alone.whole_map()
+        outlined = layers.outline is not None and layers.outline.fits  # then that is searched
+        self._whole = None if alone is None or outlined else alone.whole_map()
         self._begun_here = SE2(0.0, 0.0, 0.0)  # where its search began
-        searched = self._whole is not None or layers.outline is not None
+        searched = outlined or self._whole is not None
         self._cells = [] if alone is None or searched else everywhere(alone.folded.grid)
         self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
 

@@ -111,7 +111,8 @@ class Search:
         sure = 0.5 * self._settings.evidence  # as of a photo that stands by itself
         for one in self.alive:
             found = outline.match(points_m, one.pose)
-            if found is not None:
+            # of places that something else found, what is in the way is no miss
+            if found is not None and (found.fits or OUTLINE in one.witness_m):
                 placed = (found.pose, found.covariance) if found.fits else None
                 self._judge(one, placed, OUTLINE, sure if found.sure else 0.0)
         for pose in poses:
