@@ -12,7 +12,7 @@ from foldmap.lidar.mapping.raster import BuildSettings, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap, Sweep
-from foldmap.localize.lidar.outline import OutlineMatcher, WholeOutline, standing_points
+from foldmap.localize.lidar.outline import Around, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
 
 SENSOR_M = 1.7
@@ -95,7 +95,7 @@ def test_where_nothing_stands_there_is_no_layer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("truth", [SE2(24.3, 0.4, 0.05), SE2(41.7, -0.6, 3.0)])
 def test_a_sweep_is_laid_on_what_stands(street: DoubleArray, folded: FoldedMarks, truth: SE2) -> None:
-    points = standing_points(sweep_at(street, truth))
+    points = Around.of(sweep_at(street, truth))
     found = OutlineMatcher(folded).match(points, truth @ SE2(0.5, -0.4, 0.02))
     assert found is not None
     assert found.sure
@@ -108,7 +108,7 @@ def test_a_sweep_is_laid_on_what_stands(street: DoubleArray, folded: FoldedMarks
 def test_a_place_is_found_in_the_whole_of_it(street: DoubleArray, folded: FoldedMarks) -> None:
     whole, truth = WholeOutline(folded), SE2(33.0, 0.2, -2.1)
     assert whole.fits
-    assert whole.begin(standing_points(sweep_at(street, truth)))
+    assert whole.begin(Around.of(sweep_at(street, truth)))
     found = list[SE2]()
     while not whole.idle:
         found = whole.advance(50)
@@ -119,13 +119,13 @@ def test_a_place_is_found_in_the_whole_of_it(street: DoubleArray, folded: Folded
 def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
     whole = WholeOutline(folded)
     for seed, at in ((2, SE2(30.0, 0.0, 0.0)), (5, SE2(12.0, 1.0, 1.0))):
-        assert whole.begin(standing_points(sweep_at(poles_and_walls(seed), at)))
-        points = standing_points(sweep_at(poles_and_walls(seed), at))
+        assert whole.begin(Around.of(sweep_at(poles_and_walls(seed), at)))
+        points = Around.of(sweep_at(poles_and_walls(seed), at))
         assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
 
 
 def test_open_country_tells_no_place(folded: FoldedMarks) -> None:
-    points = standing_points(sweep_at(np.zeros((0, 2)), SE2(0.0, 0.0, 0.0)))
+    points = Around.of(sweep_at(np.zeros((0, 2)), SE2(0.0, 0.0, 0.0)))
     assert not WholeOutline(folded).begin(points)
     assert OutlineMatcher(folded).match(points, SE2(30.0, 0.0, 0.0)) is None
 
@@ -147,8 +147,10 @@ def test_along_bare_walls_the_covariance_is_wide() -> None:
             inside = cells[:, row : row + window.height_px, col : col + window.width_px]
             return inside, inside[0] > 0
 
-    seen = walls[np.hypot(*walls.T) < 40.0]
-    found = OutlineMatcher(Drawn()).match(seen, SE2(0.0, 0.0, 0.0))  # type: ignore[arg-type]
+        def marks_near(self, x_m: float, y_m: float, reach_m: float) -> DoubleArray:
+            return walls
+
+    found = OutlineMatcher(Drawn()).match(Around.of(sweep_at(walls, SE2(0.0, 0.0, 0.0))), SE2(0.0, 0.0, 0.0))  # type: ignore[arg-type]
     assert found is not None
     along_m, across_m = np.sqrt(np.diag(found.covariance)[:2])
     assert across_m < 0.3

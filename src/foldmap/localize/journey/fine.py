@@ -98,8 +98,8 @@ class Fine:
 
     def stands(self, found: OutlineMatch) -> str:
         """Weigh what stands around, on new ground: the same walls err alike. What it is worth: a status in words."""
-        if not found.sure:
-            return Status.NO_MATCH.value
+        if not found.close:
+            return Status.DEGRADED.value if found.sure else Status.NO_MATCH.value
         if self._apart(found.pose, found.covariance):
             self.conflicts["outline"] = self.conflicts.get("outline", 0) + 1
             return Status.DEGRADED.value

@@ -18,7 +18,7 @@ from foldmap.localize.journey.moving import Moving, distance_m
 from foldmap.localize.journey.search import Search
 from foldmap.localize.journey.senses import Layers, Senses
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.localize.lidar.outline import standing_points
+from foldmap.localize.lidar.outline import Around
 from foldmap.localize.lidar.whole_map import WholeMap
 
 _WIDE_EVERY = 5
@@ -168,19 +168,19 @@ class Journey:
         whole, fine = self._layers.outline, self._fine
         if whole is None or (fine is not None and not self._doubted(fine) and fine.stood_m < self.settings.stand_m):
             return
-        standing = standing_points(sweep)
+        seen = Around.of(sweep)
         if fine is not None and not self._doubted(fine):
-            found = whole.matcher.match(standing, fine.pose)
+            found = whole.matcher.match(seen, fine.pose)
             if found is not None:
                 self._senses.told("outline", fine.stands(found))
             return
         poses = list[SE2]()
         if fine is None and whole.fits:
-            if whole.idle and whole.begin(standing):
+            if whole.idle and whole.begin(seen):
                 self._begun_here = self._here
             moved = self._begun_here.inverse() @ self._here
             poses = [pose @ moved for pose in whole.advance(_HEADINGS)]
-        self._search.stand(whole.matcher, standing, poses)
+        self._search.stand(whole.matcher, seen, poses)
 
     def _look_everywhere(self, whole: WholeMap, lidar: LidarLocalizer, observation: Observation) -> None:
         """Search the whole map, some headings by each sweep, and look now at what was found by an earlier one."""

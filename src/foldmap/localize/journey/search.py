@@ -15,7 +15,7 @@ from foldmap.localize.journey.estimate import ALIKE, JourneySettings
 from foldmap.localize.journey.moving import difference, distance_m, far_beyond, moved_on
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.localize.lidar.outline import OutlineMatcher
+from foldmap.localize.lidar.outline import Around, OutlineMatcher
 from foldmap.types import DoubleArray
 
 _SAME_M = 1.5
@@ -106,17 +106,17 @@ class Search:
                 self.propose(*placed, "lidar", 0.0)
         self._tidy()
 
-    def stand(self, outline: OutlineMatcher, points_m: DoubleArray, poses: Sequence[SE2] = ()) -> None:
+    def stand(self, outline: OutlineMatcher, seen: Around, poses: Sequence[SE2] = ()) -> None:
         """Lay what stands around on the map's outline, at each hypothesis, and at poses picked from the whole of it."""
         sure = 0.5 * self._settings.evidence  # as of a photo that stands by itself
         for one in self.alive:
-            found = outline.match(points_m, one.pose)
+            found = outline.match(seen, one.pose)
             # of places that something else found, what is in the way is no miss
             if found is not None and (found.fits or OUTLINE in one.witness_m):
                 placed = (found.pose, found.covariance) if found.fits else None
                 self._judge(one, placed, OUTLINE, sure if found.sure else 0.0)
         for pose in poses:
-            found = outline.match(points_m, pose)
+            found = outline.match(seen, pose)
             if found is not None and found.fits:
                 self.propose(found.pose, found.covariance, OUTLINE, sure if found.sure else 0.0)
         self._tidy()
