@@ -22,7 +22,6 @@ _GAP_S = 0.6
 _UNSURE = 0.2
 """Share of the time that counts as unmatched while what is seen agrees with the pose without being sure of itself."""
 _BETWEEN_MAPS_M = 0.05  # standard deviation of how maps of two layers lie on each other
-_LOOKS = math.sqrt(0.5)
 _RESTART_SIGMA_M, _RESTART_SIGMA_RAD = 0.15, math.radians(0.7)
 
 
@@ -98,19 +97,18 @@ class Fine:
         return True
 
     def stands(self, found: OutlineMatch) -> str:
-        """Weigh what stands around, where the pose is less sure than that; what it is worth: a status in words."""
+        """Weigh what stands around, on new ground: the same walls err alike. What it is worth: a status in words."""
         if not found.close:
             return Status.DEGRADED.value if found.sure else Status.NO_MATCH.value
         if self._apart(found.pose, found.covariance):
             self.conflicts["outline"] = self.conflicts.get("outline", 0) + 1
             return Status.DEGRADED.value
         self.conflicts.pop("outline", None)
-        self.stood_m, sigma_m = 0.0, largest_sigma(found.covariance[:2, :2])
-        if self.sigma_m > sigma_m * _LOOKS:  # looks at the same walls err alike: many are worth two
-            if self._filter is not None:
-                then = found.pose @ self._step.inverse()
-                self._filter.weigh(then.x_m, then.y_m, sigma_m)
-            self._weigh(np.eye(3), difference(found.pose, self.pose), found.covariance)
+        self.stood_m = 0.0
+        if self._filter is not None:
+            then, sigma_m = found.pose @ self._step.inverse(), largest_sigma(found.covariance[:2, :2])
+            self._filter.weigh(then.x_m, then.y_m, sigma_m)
+        self._weigh(np.eye(3), difference(found.pose, self.pose), found.covariance)
         self._confirmed("outline")
         return Status.OK.value
 
