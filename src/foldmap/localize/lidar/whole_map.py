@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from foldmap.geometry import SE2, wrap_rad
+from foldmap.geometry import SE2, MetricGrid, wrap_rad
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation, extent_of
@@ -22,6 +22,7 @@ from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.types import AnyArray, FloatArray
 
 CELL_M = 0.4
+AROUND_M = 100.0
 HEADINGS = 240
 MOST_BLOCKS = 16
 _BLOCK_PX = 1024
@@ -31,6 +32,7 @@ _DISK_M, _EVEN_MARKS = 12.0, 50.0
 _COARSE, _CANDIDATES = 64, 16
 _FINE_M, _FINE_RAD = 0.4, np.radians((-1.0, 0.0, 1.0))
 _SAME_M, _SAME_RAD = 3.0, 0.3
+_AROUND_HEADINGS = 120
 
 
 class _Block(NamedTuple):
@@ -43,13 +45,13 @@ class _Block(NamedTuple):
 
 
 class WholeMap:
-    """Searches all of a map for an observation, again and again; `fits` says whether a map is small enough."""
+    """Searches all of a map, or a part of it, for an observation, again and again; `fits` says what is small enough."""
 
-    def __init__(self, folded: MarksMap) -> None:
+    def __init__(self, folded: MarksMap, grid: MetricGrid | None = None, headings: int = HEADINGS) -> None:
         self._folded, self._matcher = folded, MarksMatcher(folded)
         self._observation: Observation | None = None
-        self._side = _sight_px(folded)
-        self._size, self._corners = _blocks_of(folded)
+        self._side = _sight_px(folded.grid)
+        self._size, self._corners, self._headings = *_blocks_of(grid or folded.grid), headings
         self._blocks: list[_Block] | None = None  # made when they are first asked for
         self._turned: FloatArray | None = None
         self._next = 0
@@ -58,7 +60,7 @@ class WholeMap:
     @staticmethod
     def fits(folded: MarksMap) -> bool:
         """Whether the map has no more than `MOST_BLOCKS` blocks: about 2.7 km2."""
-        return len(_blocks_of(folded)[1]) <= MOST_BLOCKS
+        return len(_blocks_of(folded.grid)[1]) <= MOST_BLOCKS
 
     @property
     def idle(self) -> bool:
@@ -81,8 +83,8 @@ class WholeMap:
             return []
         if self._blocks is None:
             self._blocks = [self._block(*corner) for corner in self._corners]
-        numbers = range(self._next, min(self._next + headings, HEADINGS))
-        turns_rad = [wrap_rad(number * math.tau / HEADINGS) for number in numbers]
+        numbers = range(self._next, min(self._next + headings, self._headings))
+        turns_rad = [wrap_rad(number * math.tau / self._headings) for number in numbers]
         canvas = np.zeros((self._size, self._size), np.float32)
         for turn_rad, image in zip(turns_rad, turned_images(self._turned, turns_rad, (self._side,) * 2), strict=True):
             canvas[: self._side, : self._side] = image[0]
@@ -90,7 +92,7 @@ class WholeMap:
             for block in self._blocks:
                 self._best_of(block, template, turn_rad)
         self._next += len(numbers)
-        if self._next < HEADINGS:
+        if self._next < self._headings:
             return []
         self._turned = None
         assert self._observation is not None
@@ -150,9 +152,21 @@ class WholeMap:
         return _Block(transform, scale.astype(np.float32), west_m, north_m)
 
 
-def _sight_px(folded: MarksMap) -> int:
+def places_around(folded: MarksMap, observation: Observation, pose: SE2) -> list[SE2]:
+    """The likeliest poses within `AROUND_M` of one, along both axes, and not near it: the likeliest first."""
+    grid, reach_px = folded.grid, round(AROUND_M / folded.grid.resolution_m)
+    middle = np.clip(np.rint(grid.pixel_of(np.array([[pose.x_m, pose.y_m]]))[0]), 0, grid.shape).astype(int)
+    first, end = np.maximum(middle - reach_px, 0), np.minimum(middle + reach_px, grid.shape)
+    sides = np.maximum(end - first, 1)
+    around = WholeMap(folded, grid.window(*first.tolist(), *sides.tolist()), _AROUND_HEADINGS)
+    around.begin(observation)
+    found = around.advance(_AROUND_HEADINGS)
+    return [one for one in found if math.hypot(one.x_m - pose.x_m, one.y_m - pose.y_m) > _SAME_M]
+
+
+def _sight_px(grid: MetricGrid) -> int:
     """Side of a square that holds an observation at any heading, odd."""
-    return math.ceil(2 * math.hypot(*extent_of(folded.grid.resolution_m)) / CELL_M) | 1
+    return math.ceil(2 * math.hypot(*extent_of(grid.resolution_m)) / CELL_M) | 1
 
 
 def _valid_px(size: int, side: int) -> int:
@@ -160,9 +174,9 @@ def _valid_px(size: int, side: int) -> int:
     return (size - side + 1) // _SPOT_PX * _SPOT_PX
 
 
-def _blocks_of(folded: MarksMap) -> tuple[int, list[tuple[float, float]]]:
+def _blocks_of(grid: MetricGrid) -> tuple[int, list[tuple[float, float]]]:
     """Side of a block in cells, and the west and north of each; together their places are those of the map."""
-    grid, side = folded.grid, _sight_px(folded)
+    side = _sight_px(grid)
     lengths_px = [count * grid.resolution_m / CELL_M for count in (grid.width_px, grid.height_px)]
     wanted = math.ceil(max(lengths_px)) + side + _SPOT_PX
     size = min(int(fft.next_fast_len(wanted, real=True)), _BLOCK_PX)
