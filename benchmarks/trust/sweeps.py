@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -100,7 +100,8 @@ class LidarMaps:
         """The whole map, folded."""
 
         def make() -> Path:
-            return fold_raster(board, self.raster(board, place), self.model(board, place, code), place.name == GIVEN)
+            source, model = self.raster(board, place), self.model(board, place, code)
+            return fold_raster(board, source, model, place.name == GIVEN, worth_on_itself(model, source))
 
         return board.shared(("lidar file", self, place, code), make)  # type: ignore[no-any-return]
 
@@ -131,13 +132,18 @@ class LidarMaps:
         return board.shared(("leave-out", place), make)  # type: ignore[no-any-return]
 
     def _left_out(self, board: TrustBoard, place: LidarPlace, code: str, guard: int = 15) -> Iterator[Answer]:
-        """Each query in a map of its own, without what was driven around it."""
-        asked, maps = self.sweeps(board, place), self._maps(board, place)
+        """Each query in a map of its own, without what was driven around it.
+
+        What such a map is worth is found once, on that of the whole drive: some dozen others differ from it by a few
+        metres, and to calibrate each on itself takes ten times as long as all else.
+        """
+        asked, maps, model = self.sweeps(board, place), self._maps(board, place), self.model(board, place, code)
+        worth = worth_on_itself(model, self.raster(board, place))
         # at its ends the drive has no map beyond the guard
         inner = np.linspace(guard + asked.aggregate - 1, len(asked.sweeps) - 1 - guard, min(36, board.queries or 36))
         for last in np.unique(inner.round().astype(int)).tolist():
             source = maps.without(last - asked.aggregate + 1 - guard, last + guard)
-            path = fold_raster(board, source, self.model(board, place, code), False)
+            path = fold_raster(board, source, model, False, worth)
             first = last - asked.aggregate + 1
             some = [asked.sweeps[index] for index in range(first, last + 1)]
             one = replace(asked, sweeps=some, world_SE3_sensors=asked.world_SE3_sensors[first : last + 1],
@@ -145,15 +151,21 @@ class LidarMaps:
             yield from ask_sweeps(path, self.label(place, code), one, board.stage)
 
 
-def fold_raster(board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool) -> Path:
-    """Fold a raster into a file of its own, calibrated on itself as ``foldmap fold`` does."""
+def worth_on_itself(model: Bundle | MarksModel, source: RasterSource) -> dict[str, Any] | None:
+    """A map's calibration as ``foldmap fold`` makes it; None where it shows too little ground for that."""
+    try:
+        return map_calibration(model, source).to_dict()
+    except MapInputError:
+        return None
+
+
+def fold_raster(
+    board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool, worth: dict[str, Any] | None
+) -> Path:
+    """Fold a raster into a file of its own, with a calibration; where there is none, the model's own holds."""
     number: list[int] = board.shared("folded rasters", lambda: [0])
     number[0] += 1
     path = board.scratch / f"lidar-{number[0]}.fold"
-    try:
-        worth = map_calibration(model, source).to_dict()
-    except MapInputError:  # too little ground for that: the model's own holds
-        worth = None
     with FoldWriter(path) as writer:
         fold_lidar(writer, source, LidarPlan(model, relief=relief, calibration=worth))
         writer.commit()

@@ -77,16 +77,19 @@ class LidarMatcher:
         return WholeMap(marks) if isinstance(marks, MarksMap) and WholeMap.fits(marks) else None
 
     def fits_elsewhere(self, observation: Observation, pose: SE2, least: float) -> str:
-        """Where within 100 m of a pose an observation has a score of ``least``, in words; empty where it has nowhere.
+        """Where within 100 m of a pose an observation fits with a score of ``least``, in words; empty where nowhere.
 
-        Of marks alone: other codes take too long to search.
+        What fits is as sharp as an answer that is `ok`; streets are their own mirror images, so that needs no
+        distinction. Of marks alone: other codes take too long to search.
         """
+        sharp = replace(self.thresholds, warn_distinction=0.0)
         if not isinstance(self.folded, MarksMap):
             return ""
         for place in places_around(self.folded, observation, pose)[:_CANDIDATES]:
             there = self.attempt_window(observation, place, CANDIDATE_RADIUS_M, coarse_headings_rad(_NEAR_RAD, 11))
-            if there.features is not None and there.features.score >= least:
-                return f"it fits {_apart_m(place, pose):.0f} m away with a score of {there.features.score:.3f}"
+            found = there.features
+            if found is not None and found.score >= least and decide(found, sharp)[0] is Status.OK:
+                return f"it fits {_apart_m(place, pose):.0f} m away with a score of {found.score:.3f}"
         return ""
 
     def attempt(
