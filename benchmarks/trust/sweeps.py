@@ -35,7 +35,7 @@ from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 CODES = ("marks", "learned")
 TOWN, STREET, GIVEN = "town", "kitti-hdl64", "kitti-odometry00"
 _GIVEN_MAP, _RELIEF_BAND = "groundloc-maps/kitti_00.tif", 3
-_RANGE_M = 20.0
+_RANGE_M, _COARSE_M = 20.0, 0.2
 _MARGIN_M = 20.0
 
 
@@ -49,7 +49,10 @@ class LidarPlace:
 
 @dataclass(frozen=True)
 class LidarMaps:
-    """Which maps are asked, how often, and how the town is made."""
+    """Which maps are asked, how often, and how the town is made.
+
+    Where one code ships, and the recording is short, the town is asked more often: ``coarse_count`` queries a kind.
+    """
 
     places: tuple[LidarPlace, ...] = (
         LidarPlace(TOWN, 0.05),
@@ -58,6 +61,7 @@ class LidarMaps:
         LidarPlace(GIVEN, 0.33),
     )
     count: int = 30
+    coarse_count: int = 90
     right: int = 60
     town_seed: int = 31
     town_m: float = 120.0
@@ -72,7 +76,8 @@ class LidarMaps:
         """Answers to all kinds."""
 
         def make() -> list[Answer]:
-            asked = replace(self.sweeps(board, place), count=board.queries or self.count)
+            count = self.count if place.resolution_m < _COARSE_M else self.coarse_count
+            asked = replace(self.sweeps(board, place), count=board.queries or count)
             return list(ask_sweeps(self.file(board, place, code), self.label(place, code), asked, board.stage))
 
         return board.each((self, place, code, "hostile"), make)
@@ -118,7 +123,7 @@ class LidarMaps:
 
         def make() -> SweepSet:
             if place.name == TOWN:
-                return SweepSet(*town_sweeps(self.town_seed, self.town_m, self.right + 10))
+                return SweepSet(*town_sweeps(self.town_seed, self.town_m, max(self.right, self.coarse_count) + 10))
             folder = board.recordings(place.name)
             recorded = open_drive(folder / "sweeps", folder / "poses.txt")
             return SweepSet(recorded.sweeps, recorded.world_SE3_sensors)
@@ -199,12 +204,15 @@ class HostileSweeps:
     name: ClassVar[str] = "sweeps"
     title: ClassVar[str] = "hostile sweeps, by code and pixel size of the map"
     maps: LidarMaps = LidarMaps()
-    least: int = 1000
+    least: int = 1000  # at each pixel size
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        asks = {self.maps.label(*one): partial(self.maps.hostile, trust(board), *one) for one in self.maps.each()}
-        yield from hostile_row(self.number, "sweeps", asks, self.least)
+        for resolution_m in dict.fromkeys(place.resolution_m for place in self.maps.places):
+            maps = [one for one in self.maps.each() if one[0].resolution_m == resolution_m]
+            asks = {self.maps.label(*one): partial(self.maps.hostile, trust(board), *one) for one in maps}
+            at = f"at {100 * resolution_m:.0f} cm"
+            yield from hostile_row(self.number, f"sweeps {at}", asks, self.least, f"all maps {at}")
 
 
 @dataclass(frozen=True)
