@@ -21,6 +21,7 @@ from foldmap.types import AnyArray, DoubleArray
 
 KEY = "calibration"
 """Of a layer's parameters."""
+SCORES = ("fit", "rival")
 _MOST = 1_000_000_000
 _TWO_SIGMA = 0.9545  # of a Gaussian
 
@@ -61,6 +62,9 @@ class MapCalibration:
         sigma_scale: by which the standard deviations that a match gives are multiplied.
         errors: tail of the position's Mahalanobis distance to the truth, after scaling; None where nobody knows.
         answers, negatives: how many right answers and wrong queries it was set on.
+        fit: nine tenths of the score that half of the right answers have; None where nobody knows.
+        rival: the score that wrong queries have one time in ten, each at the best of some 300 times as many poses as
+            a query asks about; None where nobody knows.
     """
 
     chance: Mapping[str, Tail] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class MapCalibration:
     errors: Tail | None = None
     answers: int = 0
     negatives: int = 0
+    fit: float | None = None
+    rival: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored."""
@@ -77,6 +83,7 @@ class MapCalibration:
             "errors": None if self.errors is None else self.errors.to_dict(),
             "answers": self.answers,
             "negatives": self.negatives,
+            **{name: float(f"{getattr(self, name):.4g}") for name in SCORES if getattr(self, name) is not None},
         }
 
     @staticmethod
@@ -94,6 +101,7 @@ class MapCalibration:
             None if errors is None else Tail.read(errors, "errors"),
             whole_of(stored, layer, "answers", 0, _MOST),
             whole_of(stored, layer, "negatives", 0, _MOST),
+            *(None if stored.get(name) is None else number_of(stored, layer, name, -1.0, 1.0) for name in SCORES),
         )
 
     def scaled(self, covariance: DoubleArray) -> DoubleArray:
