@@ -14,6 +14,7 @@ from rasterio.enums import ColorInterp
 
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.raster.geotiff import combine, open_raster, open_rasters
+from foldmap.formats.raster.standing import open_standing
 from foldmap.formats.raster.write import NODATA, crs_wkt_of, write_map_geotiff, write_preview
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.source import RasterMap
@@ -203,6 +204,7 @@ class Tile:
     intensity: np.ndarray
     count: np.ndarray
     spread: np.ndarray
+    standing: np.ndarray | None = None
 
 
 def make_tiles() -> list[Tile]:
@@ -217,10 +219,11 @@ def make_tiles() -> list[Tile]:
 def test_write_map(tmp_path: Path) -> None:
     grid = MetricGrid(500_000.0, 5_400_000.0, 0.05, 384, 256, crs_wkt_of("EPSG:25832"))
     tiles = make_tiles()
+    tiles[1].standing = (tiles[1].count == 0) & (np.indices((128, 128))[1] < 40)
     observed_m2 = write_map_geotiff(tmp_path / "a.tif", grid, iter(tiles), 128)
     assert observed_m2 == pytest.approx(sum(np.count_nonzero(tile.count) for tile in tiles) * 0.05**2)
     with rasterio.open(tmp_path / "a.tif") as dataset:
-        assert dataset.descriptions == ("intensity", "count", "spread")
+        assert dataset.descriptions == ("intensity", "count", "spread", "standing")
         assert dataset.crs.to_epsg() == 25832
         assert dataset.nodata == NODATA
         assert dataset.profile["tiled"]
@@ -230,7 +233,11 @@ def test_write_map(tmp_path: Path) -> None:
     empty = np.ones((384, 256), bool)
     for tile in tiles:
         window = np.s_[:, tile.row : tile.row + 128, tile.col : tile.col + 128]
-        empty[window[1:]] = tile.count == 0
+        standing = np.zeros((128, 128), bool) if tile.standing is None else tile.standing
+        empty[window[1:]] = (tile.count == 0) & ~standing
+        np.testing.assert_array_equal(raw[window][3] == 1, standing)
+        np.testing.assert_array_equal(raw[window][3] == NODATA, (tile.count == 0) & ~standing)
+        assert (raw[window][:3, tile.count == 0] == NODATA).all()
         seen = tile.count > 0
         np.testing.assert_allclose(raw[window][0][seen] / 65535, tile.intensity[seen], atol=1.6e-5)
         np.testing.assert_allclose(raw[window][2][seen] / 65535, tile.spread[seen], atol=1e-5)
@@ -240,7 +247,13 @@ def test_write_map(tmp_path: Path) -> None:
         window = raster.read(0, 128, 128, 128)
         np.testing.assert_array_equal(window.observed, tiles[0].count > 0)
         np.testing.assert_allclose(window.intensity[window.observed], tiles[0].intensity[window.observed], atol=1.6e-5)
-    write_map_geotiff(tmp_path / "b.tif", grid, iter(make_tiles()), 128)
+    with open_standing([tmp_path / "a.tif"], raster.grid) as found:
+        assert found is not None
+        around = found.read(250, -6, 140, 140)  # beyond all sides
+        np.testing.assert_array_equal(around.intensity[6:134, 6:134] > 0, tiles[1].standing)
+        assert around.intensity.sum() == tiles[1].standing.sum()
+        assert around.observed.sum() == (tiles[1].standing | (tiles[1].count > 0)).sum()
+    write_map_geotiff(tmp_path / "b.tif", grid, iter(tiles), 128)
     digests = {hashlib.sha256((tmp_path / f"{name}.tif").read_bytes()).hexdigest() for name in "ab"}
     assert len(digests) == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]

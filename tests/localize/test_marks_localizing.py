@@ -25,7 +25,7 @@ from foldmap.localize.lidar.confidence import MARKS
 from foldmap.localize.lidar.dense import DenseMatcher
 from foldmap.localize.lidar.localizer import LidarLocalizer, LidarSettings
 from foldmap.localize.lidar.marks import MarksMatcher, _vertices
-from foldmap.localize.lidar.whole_map import HEADINGS, WholeMap
+from foldmap.localize.lidar.whole_map import Coarse, WholeMap
 
 SEED = 5
 
@@ -188,21 +188,21 @@ def rank_of(truth: SE2, found: list[SE2]) -> int:
 
 
 def test_a_place_is_the_best_of_the_whole_map(folded: MarksMap) -> None:
-    assert WholeMap.fits(folded)
+    assert WholeMap(folded).fits
     whole = WholeMap(folded)
     for truth in (SE2(-4.0, 3.0, 0.3), SE2(5.0, -5.0, -2.6)):
-        assert rank_of(truth, searched(whole, truth, HEADINGS)) == 0
-    assert whole.advance(HEADINGS) == []  # nothing is asked
+        assert rank_of(truth, searched(whole, truth, Coarse.headings)) == 0
+    assert whole.advance(Coarse.headings) == []  # nothing is asked
 
 
 def test_blocks_and_pieces_of_a_whole_search_change_nothing(folded: MarksMap, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = SE2(6.0, 4.0, 1.9)
-    whole = searched(WholeMap(folded), truth, HEADINGS)
+    whole = searched(WholeMap(folded), truth, Coarse.headings)
     assert searched(WholeMap(folded), truth, 50) == whole
     monkeypatch.setattr(whole_map, "_BLOCK_PX", 162)  # several blocks; their spots lie elsewhere
     parts = WholeMap(folded)
     assert len(parts._corners) > 1
-    found = searched(parts, truth, HEADINGS)
+    found = searched(parts, truth, Coarse.headings)
     assert rank_of(truth, found) == rank_of(truth, whole) == 0
     np.testing.assert_allclose([found[0].x_m, found[0].y_m], [whole[0].x_m, whole[0].y_m], atol=0.41)
 

@@ -23,6 +23,7 @@ from foldmap.localize.journey.events import CameraEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.laid import LaidSweeps
 from foldmap.localize.journey.senses import Layers
+from foldmap.localize.lidar.outline import WholeOutline
 
 if TYPE_CHECKING:
     from foldmap.api.opened import FoldedMap
@@ -132,7 +133,8 @@ def journey_layers(town: FoldedMap, drive: Drive | BagDrive, region: str | None 
         raise LayerError(f"the drive brings {', '.join(drive.brings)}, and no layer takes it", f"layers there: {there}")
     used = {"lidar": lidar, "visual": visual, "street": street}
     notes += _frames(town.file, [kind for kind, localizer in used.items() if localizer is not None])
-    return Layers(lidar, visual, street, None if extract is None else extract.extract), notes
+    outline = None if lidar is None or town.outline is None else WholeOutline(town.outline)
+    return Layers(lidar, visual, street, None if extract is None else extract.extract, outline), notes
 
 
 def _frames(file: FoldFile, kinds: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError
 from foldmap.formats.extras import missing_extra
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.shipped import UPRIGHT
 
 if TYPE_CHECKING:
     from foldmap.lidar.marks.unfold import FoldedMarks
@@ -84,6 +85,13 @@ class FoldedMap:
         from foldmap.lidar.folded import open_lidar
 
         return self._once("lidar", lambda: open_lidar(self.file, self._layer("lidar")))
+
+    @property
+    def outline(self) -> FoldedMarks | None:
+        """What stands beside the road, by which sweeps find where they are without a prior; None where none is kept."""
+        from foldmap.lidar.marks.outline import open_outline
+
+        return self._once("outline", lambda: open_outline(self.file))
 
     @property
     def visual(self) -> FoldedVisual:
@@ -196,7 +204,9 @@ class FoldedMap:
         self.close()
 
     def _layer(self, kind: str) -> str:
-        name = next((layer.name for layer in self.file.layers() if layer.kind == kind), None)
+        name = next(
+            (one.name for one in self.file.layers() if one.kind == kind and not one.parameters.get(UPRIGHT)), None
+        )
         if name is None:
             there = ", ".join(self.layers) or "none"
             raise LayerError(f"{self.file.path.name} has no {kind} layer", f"layers in this file: {there}")

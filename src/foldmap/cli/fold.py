@@ -47,6 +47,7 @@ def fold(
     relief_band: Annotated[int | None, _lidar(help="Band of the variance of heights, m2, to mix in.")] = None,
     tile_blocks: Annotated[int | None, _lidar(help="Blocks of 512 px a tile side, 1 to 16; 2.")] = None,
     gaps: Annotated[bool, _lidar("--gaps", help="Leave out tiles that cannot be coded, and say which.")] = False,
+    outline: Annotated[bool, _lidar("--outline/--no-outline", help="Of built maps: fold what stands, too.")] = True,
     on: Annotated[str, _lidar(help="Where tiles are coded: local, dask.")] = "local",
     workers: Annotated[int | None, _lidar(help="Processes that code tiles; as many as there are cores.")] = None,
     before: Annotated[Path | None, _lidar(help="With --update: the raster that was folded; saves time.")] = None,

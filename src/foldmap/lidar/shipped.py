@@ -13,6 +13,8 @@ from foldmap.atlas.shelf import Shelf
 from foldmap.training.places import PROVENANCE
 
 LAYER, MODEL = "lidar", "localizer"
+OUTLINE, UPRIGHT = "outline", "upright"
+"""The layer of what stands beside the road, and the word in its parameters that says so."""
 
 
 def told_training(name: str, payload: bytes, own: Mapping[str, Any]) -> dict[str, Any]:

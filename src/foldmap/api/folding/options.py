@@ -32,6 +32,7 @@ class LidarOptions:
         before: in an update, the raster that was folded: only tiles in which it differs are coded.
         curve: folder for the page of what codes were tried, and what they reached.
         gaps: leave out tiles that cannot be coded, and say which; else they end the fold.
+        outline: fold what stands beside the road, too, where the raster has it: drives begin by it without a prior.
     """
 
     codec: str = "auto"
@@ -44,6 +45,7 @@ class LidarOptions:
     before: Path | None = None
     curve: Path | None = None
     gaps: bool = False
+    outline: bool = True
 
     UPDATING = ("model", "band", "relief_band", "before")
 

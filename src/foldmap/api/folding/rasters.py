@@ -13,12 +13,15 @@ from foldmap.api.folding.parts import InParts, WhereReadable
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError, ConfigError, MapInputError, ModelError
 from foldmap.formats.raster.geotiff import open_rasters
+from foldmap.formats.raster.standing import open_standing
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.marks.outline import fold_outline
 from foldmap.lidar.pairs.sampling import RasterPair
-from foldmap.lidar.shipped import told_training
+from foldmap.lidar.shipped import OUTLINE, told_training
 from foldmap.lidar.source import RasterSource, observed_about_m2
 from foldmap.lidar.update import update_lidar
 from foldmap.localize.lidar.choosing import (
@@ -83,16 +86,7 @@ def fold_rasters(
         FoldmapError: what was brought cannot be used.
     """
     budget_bytes, beside = limits
-    if options.before is not None:
-        raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
-    if options.rate is not None and not options.rate > 0:
-        raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
-    if options.codec not in CODECS:
-        raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
-    if options.model is not None and options.codec != "auto":
-        raise ConfigError("--model says which code, too", "leave --codec out")
-    if options.codec == "marks" and options.tile_blocks is not None:
-        raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
+    _require_possible(options)
     band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes, said = options.relief_band is not None, {} if at_hand is None else at_hand.said
     coding = InParts(crew, writer.path, rasters, band, options.relief_band, options.gaps, note)
@@ -105,6 +99,7 @@ def fold_rasters(
             worth = _worth(bundle, source, options, note)
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
             done = fold_lidar(writer, source, plan, code=coding.code(bundle, opened), report=report)
+            said = {**said, **_outline(writer, rasters if options.outline else [], opened.grid)}
             made = {
                 "foldmap": __version__,
                 "map": ", ".join(map(str, rasters)),
@@ -142,6 +137,26 @@ def fold_rasters(
     raise BudgetError(
         f"the smallest size reached is {least[1]}", "allow more, fold a part of the map, or train a leaner model"
     )
+
+
+def _require_possible(options: LidarOptions) -> None:
+    """Refuse options that do not go together."""
+    if options.before is not None:
+        raise ConfigError("--before is of an update", "give --update MAP.fold, or leave it out")
+    if options.rate is not None and not options.rate > 0:
+        raise ConfigError(f"a rate of {options.rate} bit/m2", "give a positive rate")
+    if options.codec not in CODECS:
+        raise ConfigError(f"a raster has no codec {options.codec!r}", f"choose one of {', '.join(CODECS)}")
+    if options.model is not None and options.codec != "auto":
+        raise ConfigError("--model says which code, too", "leave --codec out")
+    if options.codec == "marks" and options.tile_blocks is not None:
+        raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
+
+
+def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:
+    """Fold what stands, where rasters on one grid say so; the payloads' bytes, by their word."""
+    with open_standing(rasters, grid) as standing:
+        return {} if standing is None else {"outline_bytes": fold_outline(writer, standing)}
 
 
 def _candidates(
@@ -249,6 +264,7 @@ def update_rasters(
         before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
         mixes = options.relief_band is not None
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
+        _outline(updater, rasters if OUTLINE in updater.layers else [], source.grid)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)

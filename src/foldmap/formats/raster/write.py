@@ -16,13 +16,14 @@ from rasterio.windows import Window
 from foldmap.atlas.whole import scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import is_world_mercator, require_metric, require_true
+from foldmap.formats.raster.standing import STANDING
 from foldmap.geometry import MetricGrid
 from foldmap.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
     from foldmap.lidar.mapping.raster import MapTile
 
-BANDS = ("intensity", "count", "spread")
+BANDS = ("intensity", "count", "spread", STANDING)
 NODATA = 65_535
 _FULL = 65_534
 _UNIT = 1.0 / 65_535.0
@@ -51,9 +52,10 @@ def crs_wkt_of(name: str) -> str:
 def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int = 512) -> float:
     """Write a map as a Cloud Optimized GeoTIFF with overviews, whole or not at all; returns its observed ground in m2.
 
-    Bands are uint16: intensity and spread in steps of 1/65535 (declared as the scale), looks up to 65534; nodata is
-    65535 in all. One tile is in memory at a time; those that are left out take no space. The same tiles give the same
-    bytes. Edges of tiles best lie on multiples of ``block_px``, the side of the file's blocks, a multiple of 16.
+    Bands are uint16: intensity and spread in steps of 1/65535 (declared as the scale), looks up to 65534, and 1 where
+    something upright stands, 0 where there is ground; nodata is 65535 in all. One tile is in memory at a time; those
+    that are left out take no space. The same tiles give the same bytes. Edges of tiles best lie on multiples of
+    ``block_px``, the side of the file's blocks, a multiple of 16.
 
     Raises:
         ConfigError: the block size is no multiple of 16, or the folder cannot be written to.
@@ -86,7 +88,7 @@ def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[MapTile], block_p
     profile = tiled_profile(grid, len(BANDS), "uint16", NODATA, block_px)
     with rasterio.open(path, "w", **profile, interleave="band", zlevel=1) as dataset:
         dataset.descriptions = BANDS
-        dataset.scales = (_UNIT, 1.0, _UNIT)
+        dataset.scales = (_UNIT, 1.0, _UNIT, 1.0)
         dataset.update_tags(LAYER="foldmap lidar ground intensity")
         for tile in tiles:
             height_px, width_px = tile.count.shape
@@ -94,10 +96,12 @@ def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[MapTile], block_p
                 raise MapInputError(f"a tile at row {tile.row}, column {tile.col} reaches out of the map")
             observed = tile.count > 0
             observed_px += int(observed.sum())
+            standing = np.zeros(tile.count.shape, np.bool_) if tile.standing is None else tile.standing
             bands = np.stack(
-                [_unit(tile.intensity, observed), np.minimum(tile.count, _FULL), _unit(tile.spread, observed)]
+                [_unit(tile.intensity, observed), np.minimum(tile.count, _FULL), _unit(tile.spread, observed), standing]
             )
-            bands[:, ~observed] = NODATA
+            bands[:3, ~observed] = NODATA
+            bands[3, ~(observed | standing)] = NODATA
             dataset.write(bands.astype(np.uint16), window=Window(tile.col, tile.row, width_px, height_px))
     return observed_px
 

@@ -14,6 +14,8 @@ from numba import njit
 from foldmap.types import AnyArray, BoolArray, FloatArray
 
 CELL_M = 0.25
+LEAST_STANDING = 3
+"""Sweeps that must have seen a cell full before it is said to stand: a car that passes fills one twice at most."""
 _REACH_M = 80.0
 
 
@@ -42,15 +44,18 @@ def beside_upright(points: AnyArray, obstacle: AnyArray) -> AnyArray:
 
 def mostly_occupied(
     row: AnyArray, col: AnyArray, sweep: AnyArray, occupied: AnyArray, tile_px: int, cell_px: int
-) -> BoolArray:
+) -> tuple[BoolArray, BoolArray]:
     """Find the pixels of a tile that stand full more often than they are seen as ground, bool (tile_px, tile_px).
 
-    Returns come in the order of their sweeps; votes are counted by cells of ``cell_px``.
+    And those among them that `LEAST_STANDING` sweeps saw full. Returns come in the order of their sweeps; votes are
+    counted by cells of ``cell_px``.
     """
     cells = -(-tile_px // cell_px)
-    votes = _count_sweeps(row, col, sweep, occupied, cells, cell_px)
-    full = votes[1] > votes[0]
-    return np.asarray(np.repeat(np.repeat(full, cell_px, axis=0), cell_px, axis=1)[:tile_px, :tile_px])
+    ground, full = _count_sweeps(row, col, sweep, occupied, cells, cell_px)
+    often = full > ground
+    whole = np.ones((cell_px, cell_px), np.bool_)
+    mostly, stands = (np.kron(one, whole)[:tile_px, :tile_px] for one in (often, often & (full >= LEAST_STANDING)))
+    return mostly, stands
 
 
 @njit(cache=True)

@@ -73,6 +73,7 @@ class MapTile:
     """A finished tile, T x T px; its first pixel is (row, col) of the map. All is 0 where not observed.
 
     Intensity is float32, 0 to 1, count that of returns, spread the standard deviation of single returns (float32).
+    Standing is bool: where something upright stands, which is no ground; None where nobody looked.
     """
 
     row: int
@@ -80,6 +81,7 @@ class MapTile:
     intensity: FloatArray
     count: IntArray
     spread: FloatArray
+    standing: BoolArray | None = None
 
 
 @dataclass
@@ -112,22 +114,24 @@ class BuiltMap:
         first_row = round(-self.grid.north_m / resolution_m) // size
         first_col = round(self.grid.west_m / resolution_m) // size
         for tile in self._log.tiles:
-            intensity, count, spread = self._summarize(tile)
-            if count.any():
+            intensity, count, spread, standing = self._summarize(tile)
+            if count.any() or (standing is not None and standing.any()):
                 row, col = (tile[0] - first_row) * size, (tile[1] - first_col) * size
-                yield MapTile(row, col, intensity, count, spread)
+                yield MapTile(row, col, intensity, count, spread, standing)
 
-    def _summarize(self, tile: tuple[int, int]) -> tuple[FloatArray, IntArray, FloatArray]:
+    def _summarize(self, tile: tuple[int, int]) -> tuple[FloatArray, IntArray, FloatArray, BoolArray | None]:
         size = self.settings.tile_px
         pixel, value, sweep, occupied = unpack_returns(self._log.read(tile))
         robust = self.settings.robust
         intensity, count, spread = summarize(pixel[~occupied], value[~occupied], size * size, robust)
+        standing = None
         if self.settings.remove_moving:
             cell_px = max(1, round(CELL_M / self.settings.resolution_m))
             row, col = pixel // size, pixel % size
-            full = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px).ravel()
+            mostly, standing = mostly_occupied(row, col, sweep.astype(np.int64), occupied, size, cell_px)
+            full = mostly.ravel()
             intensity[full], count[full], spread[full] = 0, 0, 0
-        return intensity.reshape(size, size), count.reshape(size, size), spread.reshape(size, size)
+        return intensity.reshape(size, size), count.reshape(size, size), spread.reshape(size, size), standing
 
     def raster(self) -> RasterMap:
         """Return the whole map in memory."""
@@ -138,6 +142,17 @@ class BuiltMap:
             intensity[window] = tile.intensity
             observed[window] = tile.count > 0
         return RasterMap(self.grid, intensity, observed)
+
+    def standing(self) -> RasterMap:
+        """Return where something stands, 1 on a map that is observed there and on the ground; all in memory."""
+        stands, known = np.zeros(self.grid.shape, np.float32), np.zeros(self.grid.shape, bool)
+        size = self.settings.tile_px
+        for tile in self.tiles():
+            if tile.standing is not None:
+                window = np.s_[tile.row : tile.row + size, tile.col : tile.col + size]
+                stands[window] = tile.standing
+                known[window] = tile.standing | (tile.count > 0)
+        return RasterMap(self.grid, stands, known)
 
     def close(self) -> None:
         """Remove the returns from disk."""

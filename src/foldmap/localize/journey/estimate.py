@@ -77,6 +77,7 @@ class JourneySettings:
         warn_sigma_m, lost_sigma_m: above, an estimate is `degraded`, or there is no pose.
         conflicts: so many contradictions of another layer in a row begin the journey again.
         jump_m: how far around a doubted pose one searches.
+        stand_m: a tracked pose is laid on the map's outline once in so many metres.
         cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn: where
             lidar is not sure of the pose, and where it is.
     """
@@ -97,6 +98,7 @@ class JourneySettings:
     lost_sigma_m: float = 2.0
     conflicts: int = 3
     jump_m: float = 25.0
+    stand_m: float = 1.0
     cameras_lost: int = 3
     cameras_tracked: int = 1
 

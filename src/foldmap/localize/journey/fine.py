@@ -12,6 +12,7 @@ from foldmap.localize.estimate import Status, largest_sigma
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.moving import difference, far_beyond, moved_on
 from foldmap.localize.lidar.localizer import LidarFilter, LidarLocalizer
+from foldmap.localize.lidar.outline import OutlineMatch
 from foldmap.localize.motion import scale_variance
 from foldmap.localize.tail import Tail
 from foldmap.types import DoubleArray
@@ -38,6 +39,7 @@ class Fine:
         self.conflicts: dict[str, int] = {}
         self._filter: LidarFilter | None = None
         self._step, self._since_sweep_s, self._alone_m = SE2(0.0, 0.0, 0.0), math.inf, 0.0
+        self.stood_m = math.inf  # driven since what stands around was weighed
 
     @property
     def sigma_m(self) -> float:
@@ -51,6 +53,7 @@ class Fine:
         grown_m2 = scale_variance(self._alone_m, driven_m, noise) + (0.0 if known else (20.0 * dt_s) ** 2)
         self.covariance = self.covariance + np.diag([grown_m2, grown_m2, 0.0])
         self._alone_m, self._step = self._alone_m + driven_m, self._step @ step
+        self.stood_m += driven_m
         self._since_sweep_s += dt_s
         self.ok_age_s = {name: age_s + dt_s for name, age_s in self.ok_age_s.items()}
 
@@ -92,6 +95,22 @@ class Fine:
         self._weigh(np.eye(3), difference(pose, self.pose), covariance)
         self._confirmed("visual")
         return True
+
+    def stands(self, found: OutlineMatch) -> str:
+        """Weigh what stands around, on new ground: the same walls err alike. What it is worth: a status in words."""
+        if not found.close:
+            return Status.DEGRADED.value if found.sure else Status.NO_MATCH.value
+        if self._apart(found.pose, found.covariance):
+            self.conflicts["outline"] = self.conflicts.get("outline", 0) + 1
+            return Status.DEGRADED.value
+        self.conflicts.pop("outline", None)
+        self.stood_m = 0.0
+        if self._filter is not None:
+            then, sigma_m = found.pose @ self._step.inverse(), largest_sigma(found.covariance[:2, :2])
+            self._filter.weigh(then.x_m, then.y_m, sigma_m)
+        self._weigh(np.eye(3), difference(found.pose, self.pose), found.covariance)
+        self._confirmed("outline")
+        return Status.OK.value
 
     def fix(self, east_m: float, north_m: float, sigma_m: float) -> None:
         """Weigh a satellite fix where nothing finer spoke lately; else only see whether it contradicts."""

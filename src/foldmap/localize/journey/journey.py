@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.answer import answer
 from foldmap.localize.journey.coarse import Coarse, Region, everywhere
 from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
@@ -17,6 +18,7 @@ from foldmap.localize.journey.moving import Moving, distance_m
 from foldmap.localize.journey.search import Search
 from foldmap.localize.journey.senses import Layers, Senses
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.outline import Around
 from foldmap.localize.lidar.whole_map import WholeMap
 
 _WIDE_EVERY = 5
@@ -45,9 +47,11 @@ class Journey:
         self._fine: Fine | None = None
         self._upright: SE3 | None = None
         alone = layers.lidar if layers.street is None else None  # then nothing else tells where to begin
-        self._whole = None if alone is None else alone.whole_map()
+        outlined = layers.outline is not None and layers.outline.fits  # then that is searched
+        self._whole = None if alone is None or outlined else alone.whole_map()
         self._begun_here = SE2(0.0, 0.0, 0.0)  # where its search began
-        self._cells = [] if alone is None or self._whole is not None else everywhere(alone.folded.grid)
+        searched = outlined or self._whole is not None
+        self._cells = [] if alone is None or searched else everywhere(alone.folded.grid)
         self._here, self._time_s, self._sweeps, self._restarts = SE2(0.0, 0.0, 0.0), -math.inf, 0, 0
 
     def run(self, events: Iterable[Event]) -> Iterator[tuple[Event, JourneyEstimate]]:
@@ -154,8 +158,29 @@ class Journey:
             self._search.sweep(self._layers.lidar, observation, regions, most)
             if self._whole is not None and self._fine is None and not regions:
                 self._look_everywhere(self._whole, self._layers.lidar, observation)
-            if self._fine is None:
-                self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
+        if isinstance(event.sweep, Sweep):
+            self._stand(event.sweep)
+        if self._fine is None:
+            self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
+
+    def _stand(self, sweep: Sweep) -> None:
+        """Lay what stands around on the map's outline: at the tracked pose, or everywhere, some headings now."""
+        whole, fine = self._layers.outline, self._fine
+        if whole is None or (fine is not None and not self._doubted(fine) and fine.stood_m < self.settings.stand_m):
+            return
+        seen = Around.of(sweep)
+        if fine is not None and not self._doubted(fine):
+            found = whole.matcher.match(seen, fine.pose)
+            if found is not None:
+                self._senses.told("outline", fine.stands(found))
+            return
+        poses = list[SE2]()
+        if fine is None and whole.fits:
+            if whole.idle and whole.begin(seen):
+                self._begun_here = self._here
+            moved = self._begun_here.inverse() @ self._here
+            poses = [pose @ moved for pose in whole.advance(_HEADINGS)]
+        self._search.stand(whole.matcher, seen, poses)
 
     def _look_everywhere(self, whole: WholeMap, lidar: LidarLocalizer, observation: Observation) -> None:
         """Search the whole map, some headings by each sweep, and look now at what was found by an earlier one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from foldmap.localize.journey.estimate import ALIKE, JourneySettings
 from foldmap.localize.journey.moving import difference, distance_m, far_beyond, moved_on
 from foldmap.localize.lidar.confidence import LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.outline import Around, OutlineMatcher
 from foldmap.types import DoubleArray
 
 _SAME_M = 1.5
 _MOST = 12
+OUTLINE = "outline"
 _VERIFY_M, _VERIFY_RAD = 1.0, math.radians(3.0)
 _TELLING = 1.0  # distinction from which on a match is worth a hypothesis
 _MOST_TELLING = 3.0  # a single match counts for no more, however unlikely it is by chance
@@ -31,8 +33,8 @@ class Hypothesis:
     """A pose that a fine layer proposed, how often it was matched again, on how much ground, and how tellingly.
 
     The evidence is minus log10 of the chance that places alike match as well, summed over new ground; misses lower it.
-    By photo is what cameras gave of it. Explained is the mean share of the map's marks that lidar's matches saw; None
-    where nothing says so.
+    Besides is what cameras and what stands around gave of it. Explained is the mean share of the map's marks that
+    lidar's matches saw; None where nothing says so.
     """
 
     pose: SE2
@@ -42,16 +44,16 @@ class Hypothesis:
     hits: int = 1
     misses: int = 0
     driven_m: float = 0.0  # since it was proposed
-    witness_m: float = 0.0  # the way at its newest counted match
-    by_photo: float = 0.0
+    witness_m: dict[str, float] = field(default_factory=dict)  # the way at the newest counted match of each layer
+    besides: float = 0.0
     explained: float | None = None
     waited: int = 0  # sweeps since one was matched here
 
     def worth(self) -> float:
         """The evidence, where lidar's counts by how much of the map it saw."""
         demand = 1.0 if self.explained is None else float(np.interp(self.explained, _EXPLAINED, _DEMANDS))
-        by_photo = min(self.by_photo, self.evidence)
-        return by_photo + (self.evidence - by_photo) / demand
+        besides = min(self.besides, self.evidence)
+        return besides + (self.evidence - besides) / demand
 
 
 class Search:
@@ -81,7 +83,9 @@ class Search:
             one.waited = 0
             found = lidar.attempt(observation, one.pose, _VERIFY_M, _VERIFY_RAD, 7).estimate
             telling, hits = min(found.diagnostics.distinction or 0.0, _MOST_TELLING), one.hits
-            self._judge(one, _placed(found), "lidar", telling)
+            placed = _placed(found)
+            if placed is not None or OUTLINE not in one.witness_m:  # what stands holds where the ground tells nothing
+                self._judge(one, placed, "lidar", telling)
             if one.hits > hits and found.diagnostics.explained is not None:
                 share = found.diagnostics.explained
                 one.explained = share if one.explained is None else one.explained + (share - one.explained) / hits
@@ -102,6 +106,21 @@ class Search:
                 self.propose(*placed, "lidar", 0.0)
         self._tidy()
 
+    def stand(self, outline: OutlineMatcher, seen: Around, poses: Sequence[SE2] = ()) -> None:
+        """Lay what stands around on the map's outline, at each hypothesis, and at poses picked from the whole of it."""
+        sure = 0.5 * self._settings.evidence  # as of a photo that stands by itself
+        for one in self.alive:
+            found = outline.match(seen, one.pose)
+            # of places that something else found, what is in the way is no miss
+            if found is not None and (found.fits or OUTLINE in one.witness_m):
+                placed = (found.pose, found.covariance) if found.fits else None
+                self._judge(one, placed, OUTLINE, sure if found.sure else 0.0)
+        for pose in poses:
+            found = outline.match(seen, pose)
+            if found is not None and found.fits:
+                self.propose(found.pose, found.covariance, OUTLINE, sure if found.sure else 0.0)
+        self._tidy()
+
     def photo(self, pose: SE2, covariance: DoubleArray) -> None:
         """Take a camera's pose that stands: a match of the hypotheses there, a miss of the others, else a new one."""
         near = [one for one in self.alive if distance_m(one.pose, pose) <= _SAME_M]
@@ -115,8 +134,8 @@ class Search:
     def propose(self, pose: SE2, covariance: DoubleArray, layer: str, telling: float) -> None:
         """Add a hypothesis, unless there is one."""
         if all(distance_m(one.pose, pose) > _SAME_M for one in self.alive):
-            by_photo = telling if layer == "visual" else 0.0
-            self.alive.append(Hypothesis(pose, covariance, layer, telling, by_photo=by_photo))
+            besides = 0.0 if layer == "lidar" else telling
+            self.alive.append(Hypothesis(pose, covariance, layer, telling, witness_m={layer: 0.0}, besides=besides))
 
     def decided(self) -> Hypothesis | None:
         """The hypothesis that enough independent evidence speaks for, where no other comes near; else None."""
@@ -133,10 +152,10 @@ class Search:
             one.misses, one.evidence = one.misses + 1, max(0.0, one.evidence - _MISSED)
             return
         one.pose, one.covariance, one.misses = *found, 0
-        new = one.driven_m - one.witness_m >= self._settings.witness_m / max(1, self._settings.hits - 1)
-        if new or layer != one.layer:  # other ground, or another layer: another witness
-            one.hits, one.witness_m, one.layer = one.hits + 1, one.driven_m, layer
-            one.evidence, one.by_photo = one.evidence + telling, one.by_photo + (telling if layer == "visual" else 0.0)
+        since_m = one.driven_m - one.witness_m.get(layer, -math.inf)
+        if since_m >= self._settings.witness_m / max(1, self._settings.hits - 1):  # other ground, or another layer
+            one.hits, one.witness_m[layer], one.layer = one.hits + 1, one.driven_m, layer
+            one.evidence, one.besides = one.evidence + telling, one.besides + (0.0 if layer == "lidar" else telling)
 
     def _tidy(self) -> None:
         """Let go of what has missed too often, and of what came to stand where another one stands."""

@@ -17,6 +17,7 @@ from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import LayerHealth
 from foldmap.localize.journey.events import CameraEvent
 from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.outline import WholeOutline
 from foldmap.localize.street.localizer import StreetLocalizer
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.street.images.observation import RingFrame
@@ -35,12 +36,14 @@ class Layers:
     """The localizers of what a map has, all in one frame in metres; None for what it has not.
 
     ``extract`` makes the features of a camera's image, uint8 (H, W, 3), where the events bring images alone.
+    The outline is of what stands beside the road.
     """
 
     lidar: LidarLocalizer | None = None
     visual: VisualLocalizer | None = None
     street: StreetLocalizer | None = None
     extract: Callable[[ByteArray], Features] | None = None
+    outline: WholeOutline | None = None
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ class LidarMatcher:
 
     def whole_map(self) -> WholeMap | None:
         """What searches all of the map; None where it is not of marks, or too large."""
-        marks = self.folded
-        return WholeMap(marks) if isinstance(marks, MarksMap) and WholeMap.fits(marks) else None
+        whole = WholeMap(self.folded) if isinstance(self.folded, MarksMap) else None
+        return whole if whole is not None and whole.fits else None
 
     def attempt(
         self,

@@ -8,29 +8,46 @@ full resolution.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
-from foldmap.geometry import SE2, wrap_rad
+from foldmap.geometry import SE2, MetricGrid, wrap_rad
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.match.rotate import turned_images
 from foldmap.lidar.observation import Observation, extent_of
 from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.types import AnyArray, FloatArray
 
-CELL_M = 0.4
-HEADINGS = 240
 MOST_BLOCKS = 16
 _BLOCK_PX = 1024
 _SPOT_PX = 16  # of so many cells square, at one heading, only the best counts
 _SPOTS = 4  # of a block at one heading
-_DISK_M, _EVEN_MARKS = 12.0, 50.0
+_EVEN_MARKS = 50.0
 _COARSE, _CANDIDATES = 64, 16
 _FINE_M, _FINE_RAD = 0.4, np.radians((-1.0, 0.0, 1.0))
 _SAME_M, _SAME_RAD = 3.0, 0.3
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """How coarsely a whole map is searched.
+
+    Attributes:
+        cell_m, headings: that are searched.
+        sight_m: how far an observation reaches to any side; that of ground where None.
+        disk_m: radius in which the marks around a place are counted.
+    """
+
+    cell_m: float = 0.4
+    headings: int = 240
+    sight_m: float | None = None
+    disk_m: float = 12.0
 
 
 class _Block(NamedTuple):
@@ -43,22 +60,22 @@ class _Block(NamedTuple):
 
 
 class WholeMap:
-    """Searches all of a map for an observation, again and again; `fits` says whether a map is small enough."""
+    """Searches all of a map for an observation, again and again; `fits` says whether it is small enough for that."""
 
-    def __init__(self, folded: MarksMap) -> None:
-        self._folded, self._matcher = folded, MarksMatcher(folded)
-        self._observation: Observation | None = None
-        self._side = _sight_px(folded)
-        self._size, self._corners = _blocks_of(folded)
+    def __init__(self, folded: MarksMap, coarse: Coarse | None = None) -> None:
+        self._folded, self._coarse = folded, coarse or Coarse()
+        self._finely: Callable[[list[SE2]], list[SE2]] = lambda poses: poses[:_CANDIDATES]
+        self._side = _sight_px(folded.grid.resolution_m, self._coarse)
+        self._size, self._corners = _blocks_of(folded.grid, self._side, self._coarse.cell_m)
         self._blocks: list[_Block] | None = None  # made when they are first asked for
         self._turned: FloatArray | None = None
         self._next = 0
         self._found: list[tuple[float, SE2]] = []
 
-    @staticmethod
-    def fits(folded: MarksMap) -> bool:
-        """Whether the map has no more than `MOST_BLOCKS` blocks: about 2.7 km2."""
-        return len(_blocks_of(folded)[1]) <= MOST_BLOCKS
+    @property
+    def fits(self) -> bool:
+        """Whether the map has no more than `MOST_BLOCKS` blocks: of marks about 2.7 km2."""
+        return len(self._corners) <= MOST_BLOCKS
 
     @property
     def idle(self) -> bool:
@@ -67,13 +84,16 @@ class WholeMap:
 
     def begin(self, observation: Observation) -> None:
         """Start with an observation, whatever was searched before."""
-        pool = max(1, round(CELL_M / observation.resolution_m))
+        pool = max(1, round(self._coarse.cell_m / observation.resolution_m))
         image = self._folded.embed_observation(observation)[0]
         height, width = (side // pool * pool for side in image.shape)
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         whole = image[top : top + height, left : left + width].reshape(height // pool, pool, width // pool, pool)
-        self._observation = observation
-        self._turned, self._next, self._found = whole.mean((1, 3), dtype=np.float32)[None], 0, []
+        self.begin_image(whole.mean((1, 3), dtype=np.float32), partial(_finely, self._folded, observation))
+
+    def begin_image(self, image: FloatArray, finely: Callable[[list[SE2]], list[SE2]]) -> None:
+        """Start with an image in cells, forward to the right; ``finely`` picks among what is found."""
+        self._finely, self._turned, self._next, self._found = finely, image[None], 0, []
 
     def advance(self, headings: int) -> list[SE2]:
         """Search so many more headings; when all are done the best poses, the likeliest first, and `idle` again."""
@@ -81,8 +101,8 @@ class WholeMap:
             return []
         if self._blocks is None:
             self._blocks = [self._block(*corner) for corner in self._corners]
-        numbers = range(self._next, min(self._next + headings, HEADINGS))
-        turns_rad = [wrap_rad(number * math.tau / HEADINGS) for number in numbers]
+        numbers = range(self._next, min(self._next + headings, self._coarse.headings))
+        turns_rad = [wrap_rad(number * math.tau / self._coarse.headings) for number in numbers]
         canvas = np.zeros((self._size, self._size), np.float32)
         for turn_rad, image in zip(turns_rad, turned_images(self._turned, turns_rad, (self._side,) * 2), strict=True):
             canvas[: self._side, : self._side] = image[0]
@@ -90,21 +110,10 @@ class WholeMap:
             for block in self._blocks:
                 self._best_of(block, template, turn_rad)
         self._next += len(numbers)
-        if self._next < HEADINGS:
+        if self._next < self._coarse.headings:
             return []
         self._turned = None
-        assert self._observation is not None
-        return self._finely(self._observation, self._apart())
-
-    def _finely(self, observation: Observation, poses: list[SE2]) -> list[SE2]:
-        """The best of poses by what is seen of the map's marks at its own resolution."""
-        radius_px = math.ceil(_FINE_M / observation.resolution_m)
-        peaks = []
-        for pose in poses:
-            near = len(self._folded.marks_near(pose.x_m, pose.y_m, _DISK_M))
-            score = self._matcher.peak(observation, pose, radius_px, _FINE_RAD)
-            peaks.append(score / math.sqrt(near + _EVEN_MARKS))
-        return [poses[one] for one in np.argsort(-np.array(peaks), kind="stable")[:_CANDIDATES]]
+        return self._finely(self._apart())
 
     def _best_of(self, block: _Block, template: AnyArray, turn_rad: float) -> None:
         valid = block.scale.shape[0]
@@ -116,8 +125,8 @@ class WholeMap:
             down, right = divmod(int(flat), best.shape[1])
             row, col = divmod(int(within[down, right].argmax()), _SPOT_PX)
             centre = self._side // 2 + 0.5
-            x_m = block.west_m + (right * _SPOT_PX + col + centre) * CELL_M
-            y_m = block.north_m - (down * _SPOT_PX + row + centre) * CELL_M
+            x_m = block.west_m + (right * _SPOT_PX + col + centre) * self._coarse.cell_m
+            y_m = block.north_m - (down * _SPOT_PX + row + centre) * self._coarse.cell_m
             self._found.append((float(best[down, right]), SE2(x_m, y_m, turn_rad)))
 
     def _apart(self) -> list[SE2]:
@@ -135,24 +144,36 @@ class WholeMap:
         return kept
 
     def _block(self, west_m: float, north_m: float) -> _Block:
-        half_m = 0.5 * self._size * CELL_M
+        cell_m = self._coarse.cell_m
+        half_m = 0.5 * self._size * cell_m
         marks_m = self._folded.marks_near(west_m + half_m, north_m - half_m, half_m)
-        cells = np.floor(np.stack([north_m - marks_m[:, 1], marks_m[:, 0] - west_m]) / CELL_M).astype(np.int64)
+        cells = np.floor(np.stack([north_m - marks_m[:, 1], marks_m[:, 0] - west_m]) / cell_m).astype(np.int64)
         image = np.zeros((self._size, self._size), np.float32)
         np.add.at(image, tuple(np.clip(cells, 0, self._size - 1)), 1.0)
         transform = fft.rfft2(image)
         middle = self._side // 2
         down, right = np.ogrid[: self._size, : self._size]
-        disk = (down - middle) ** 2 + (right - middle) ** 2 <= (_DISK_M / CELL_M) ** 2
+        disk = (down - middle) ** 2 + (right - middle) ** 2 <= (self._coarse.disk_m / cell_m) ** 2
         around = fft.irfft2(transform * np.conj(fft.rfft2(disk.astype(np.float32))), s=image.shape)
         valid = _valid_px(self._size, self._side)
         scale = 1.0 / np.sqrt(np.maximum(around[:valid, :valid], 0.0) + _EVEN_MARKS)
         return _Block(transform, scale.astype(np.float32), west_m, north_m)
 
 
-def _sight_px(folded: MarksMap) -> int:
+def _finely(folded: MarksMap, observation: Observation, poses: list[SE2]) -> list[SE2]:
+    """The best of poses by what is seen of the map's marks at its own resolution."""
+    radius_px, matcher = math.ceil(_FINE_M / observation.resolution_m), MarksMatcher(folded)
+    peaks = []
+    for pose in poses:
+        near = len(folded.marks_near(pose.x_m, pose.y_m, Coarse.disk_m))
+        peaks.append(matcher.peak(observation, pose, radius_px, _FINE_RAD) / math.sqrt(near + _EVEN_MARKS))
+    return [poses[one] for one in np.argsort(-np.array(peaks), kind="stable")[:_CANDIDATES]]
+
+
+def _sight_px(resolution_m: float, coarse: Coarse) -> int:
     """Side of a square that holds an observation at any heading, odd."""
-    return math.ceil(2 * math.hypot(*extent_of(folded.grid.resolution_m)) / CELL_M) | 1
+    sight_m = math.hypot(*extent_of(resolution_m)) if coarse.sight_m is None else coarse.sight_m
+    return math.ceil(2 * sight_m / coarse.cell_m) | 1
 
 
 def _valid_px(size: int, side: int) -> int:
@@ -160,14 +181,16 @@ def _valid_px(size: int, side: int) -> int:
     return (size - side + 1) // _SPOT_PX * _SPOT_PX
 
 
-def _blocks_of(folded: MarksMap) -> tuple[int, list[tuple[float, float]]]:
-    """Side of a block in cells, and the west and north of each; together their places are those of the map."""
-    grid, side = folded.grid, _sight_px(folded)
-    lengths_px = [count * grid.resolution_m / CELL_M for count in (grid.width_px, grid.height_px)]
+def _blocks_of(grid: MetricGrid, side: int, cell_m: float) -> tuple[int, list[tuple[float, float]]]:
+    """Side of a block in cells, and the west and north of each; together their places are those of the map.
+
+    ``side`` is that of an observation.
+    """
+    lengths_px = [count * grid.resolution_m / cell_m for count in (grid.width_px, grid.height_px)]
     wanted = math.ceil(max(lengths_px)) + side + _SPOT_PX
     size = min(int(fft.next_fast_len(wanted, real=True)), _BLOCK_PX)
-    valid_m, before_m = _valid_px(size, side) * CELL_M, side // 2 * CELL_M
-    across, down = (math.ceil(length_px * CELL_M / valid_m) for length_px in lengths_px)
+    valid_m, before_m = _valid_px(size, side) * cell_m, side // 2 * cell_m
+    across, down = (math.ceil(length_px * cell_m / valid_m) for length_px in lengths_px)
     return size, [
         (grid.west_m - before_m + col * valid_m, grid.north_m + before_m - row * valid_m)
         for row, col in product(range(down), range(across))

@@ -1,0 +1,157 @@
+"""Where by what stands beside the road: against worlds of poles and walls whose poses are known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.geometry import SE2, SE3, MetricGrid
+from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.marks.outline import fold_outline, open_outline
+from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.localize.lidar.outline import Around, OutlineMatcher, WholeOutline
+from foldmap.types import DoubleArray
+
+SENSOR_M = 1.7
+
+
+def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
+    """Where something stands along a street from x = 0 on: points (N, 2), one every few centimetres of a wall."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for side in (-1.0, 1.0):
+        x = -20.0
+        while x < length_m + 20.0:
+            wall_m, gap_m, off_m = rng.uniform(2.0, 9.0), rng.uniform(1.5, 6.0), rng.uniform(6.0, 14.0)
+            along = np.arange(x, x + wall_m, 0.08)
+            found.append(np.stack([along, np.full(len(along), side * off_m)], 1))
+            pole = rng.uniform(0, 0.15, (12, 2)) + np.array([x + wall_m + 0.5 * gap_m, side * rng.uniform(4.5, 6.0)])
+            found.append(pole)
+            x += wall_m + gap_m
+    return np.concatenate(found)
+
+
+def sweep_at(world_m: DoubleArray, pose: SE2) -> Sweep:
+    """Ground in rings, and four returns of everything that stands within 40 m, in the vehicle's axes."""
+    seen = pose.inverse().apply(world_m)
+    seen = seen[np.hypot(*seen.T) < 40.0]
+    turns = np.linspace(-np.pi, np.pi, 360, endpoint=False)
+    ground = np.concatenate([np.stack([r * np.cos(turns), r * np.sin(turns)], 1) for r in np.arange(3.0, 40.0, 0.8)])
+    heights = np.concatenate([np.zeros(len(ground)), *(np.full(len(seen), z) for z in (0.5, 1.0, 1.6, 2.2))])
+    xy = np.concatenate([ground, *[seen] * 4])
+    points = np.column_stack([xy, heights - SENSOR_M]).astype(np.float32)
+    return Sweep(points, np.full(len(points), 0.3, np.float32))
+
+
+@pytest.fixture(scope="module")
+def street() -> DoubleArray:
+    return poles_and_walls(1)
+
+
+@pytest.fixture(scope="module")
+def folded(street: DoubleArray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoldedMarks]:
+    folder = tmp_path_factory.mktemp("outline")
+    poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 3.5)]
+    drive = ((sweep_at(street, pose), SE3.from_se2(pose, SENSOR_M)) for pose in poses)
+    with build_map(drive, BuildSettings(resolution_m=0.25), scratch=folder) as built:
+        standing = built.standing()
+    with FoldWriter(folder / "street.fold") as writer:
+        assert fold_outline(writer, standing) > 0
+        writer.commit()
+    with FoldFile.open(folder / "street.fold") as file:
+        found = open_outline(file)
+        assert found is not None
+        yield found
+
+
+def test_cells_are_those_in_which_something_stands(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    stands, known = rng.random((700, 530)) < 0.01, rng.random((700, 530)) < 0.5
+    raster = RasterMap(MetricGrid(100.0, 900.0, 0.25, 700, 530), stands.astype(np.float32), known | stands)
+    with FoldWriter(tmp_path / "a.fold") as writer:
+        fold_outline(writer, raster)
+        writer.commit()
+    with FoldFile.open(tmp_path / "a.fold") as file:
+        found = open_outline(file)
+        assert found is not None
+        drawn, _ = found.embedding(found.grid)
+    np.testing.assert_array_equal(drawn[0] > 0, stands.reshape(350, 2, 265, 2).any((1, 3)))
+    assert (found.grid.west_m, found.grid.north_m, found.grid.resolution_m) == (100.0, 900.0, 0.5)
+
+
+def test_where_nothing_stands_there_is_no_layer(tmp_path: Path) -> None:
+    empty = RasterMap(MetricGrid(0.0, 0.0, 0.25, 64, 64), np.zeros((64, 64), np.float32), np.ones((64, 64), np.bool_))
+    with FoldWriter(tmp_path / "a.fold") as writer:
+        writer.put_layer("lidar", "lidar", {})
+        assert fold_outline(writer, empty) == 0
+        writer.commit()
+    with FoldFile.open(tmp_path / "a.fold") as file:
+        assert [layer.name for layer in file.layers()] == ["lidar"]
+        assert open_outline(file) is None
+
+
+@pytest.mark.parametrize("truth", [SE2(24.3, 0.4, 0.05), SE2(41.7, -0.6, 3.0)])
+def test_a_sweep_is_laid_on_what_stands(street: DoubleArray, folded: FoldedMarks, truth: SE2) -> None:
+    points = Around.of(sweep_at(street, truth))
+    found = OutlineMatcher(folded).match(points, truth @ SE2(0.5, -0.4, 0.02))
+    assert found is not None
+    assert found.sure
+    apart = truth.inverse() @ found.pose
+    assert np.hypot(apart.x_m, apart.y_m) < 0.12
+    assert abs(np.degrees(apart.heading_rad)) < 0.4
+    assert np.sqrt(found.covariance[0, 0]) < 0.5
+
+
+def test_a_place_is_found_in_the_whole_of_it(street: DoubleArray, folded: FoldedMarks) -> None:
+    whole, truth = WholeOutline(folded), SE2(33.0, 0.2, -2.1)
+    assert whole.fits
+    assert whole.begin(Around.of(sweep_at(street, truth)))
+    found = list[SE2]()
+    while not whole.idle:
+        found = whole.advance(50)
+    assert np.hypot(found[0].x_m - truth.x_m, found[0].y_m - truth.y_m) < 1.0
+    assert whole.advance(50) == []  # nothing is asked
+
+
+def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
+    whole = WholeOutline(folded)
+    for seed, at in ((2, SE2(30.0, 0.0, 0.0)), (5, SE2(12.0, 1.0, 1.0))):
+        assert whole.begin(Around.of(sweep_at(poles_and_walls(seed), at)))
+        points = Around.of(sweep_at(poles_and_walls(seed), at))
+        assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
+
+
+def test_open_country_tells_no_place(folded: FoldedMarks) -> None:
+    points = Around.of(sweep_at(np.zeros((0, 2)), SE2(0.0, 0.0, 0.0)))
+    assert not WholeOutline(folded).begin(points)
+    assert OutlineMatcher(folded).match(points, SE2(30.0, 0.0, 0.0)) is None
+
+
+def test_along_bare_walls_the_covariance_is_wide() -> None:
+    """Two walls without an end tell across, and nothing along."""
+    along = np.arange(-60.0, 60.0, 0.1)
+    walls = np.concatenate([np.stack([along, np.full(len(along), off)], 1) for off in (-6.1, 6.1)])
+    cells = np.zeros((1, 240, 320), np.float32)
+    for x, y in walls:
+        cells[0, int((60.0 - y) / 0.5), int((x + 80.0) / 0.5)] = 1.0
+
+    class Drawn:
+        grid = MetricGrid(-80.0, 60.0, 0.5, 240, 320)
+        cell_m = 0.5
+
+        def embedding(self, window: MetricGrid) -> tuple[np.ndarray, np.ndarray]:
+            row, col = self.grid.offset_of(window)
+            inside = cells[:, row : row + window.height_px, col : col + window.width_px]
+            return inside, inside[0] > 0
+
+        def marks_near(self, x_m: float, y_m: float, reach_m: float) -> DoubleArray:
+            return walls
+
+    found = OutlineMatcher(Drawn()).match(Around.of(sweep_at(walls, SE2(0.0, 0.0, 0.0))), SE2(0.0, 0.0, 0.0))  # type: ignore[arg-type]
+    assert found is not None
+    along_m, across_m = np.sqrt(np.diag(found.covariance)[:2])
+    assert across_m < 0.3
+    assert along_m > 1.0
