@@ -209,6 +209,8 @@ def _changed(row: Any, given: argparse.Namespace) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     if given.every is not None and hasattr(getattr(row, "asked", None), "every"):
         changed["asked"] = replace(row.asked, every=given.every)
+    if given.every is not None and given.layer == "lidar" and hasattr(row, "every"):
+        changed["every"] = given.every
     if given.layer == JOURNEY and row.name in ("starts", "cuts", "stranger", "everywhere"):
         changed |= {} if given.side is None else {"extent_m": given.side}
         changed |= {} if given.starts is None or not hasattr(row, "starts") else {"starts": given.starts}

@@ -89,7 +89,7 @@ def _measured(run: Run, seed: str, shared: Path, threads: int, work: Path) -> tu
     work.mkdir(parents=True, exist_ok=True)
     output = work / f"{run.name}-{seed}.json"
     output.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "benchmarks.scoreboard", *run.options(seed), "--threads", str(threads), "--quiet"]
+    words = [sys.executable, "-m", "benchmarks.scoreboard", *run.options(seed), "--threads", str(threads)]
     words += [
         "--module",
         run.module,

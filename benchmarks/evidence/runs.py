@@ -20,8 +20,6 @@ PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
     **{f"trust-{row}": PHOTOS for row in ("photos", "right-photos", "changed-photos", "focal", "sigma", "level")},
-    "trust-sweeps": ("--queries", "5"),
-    "lidar-refusing": ("--every", "3"),
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
 }

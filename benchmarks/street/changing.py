@@ -96,7 +96,10 @@ class Changing:
         plain = board.model("aerial").model
         retrieval = (plain, board.library(), board.library_rows())
         data = board.split((board.calibration,), tuple(board.held_out))
-        part = measure_updates(data, board.model("update").model, settings, plain=plain, retrieval=retrieval)
+        part = measure_updates(
+            data, board.model("update").model, settings, plain=plain, retrieval=retrieval,
+            kept=board.kept, stage=board.report,
+        )  # fmt: skip
         asked: Counter[str] = Counter()
         for name in board.held_out:
             asked += Counter(edited_windows(data, name, settings).kinds)
@@ -110,7 +113,10 @@ class Changing:
         """Changes told over drives, from the model's confidence, or one that the other tiles' unchanged lanes set."""
         data = board.split((board.calibration,), tuple(board.held_out))
         settings = UpdateSettings(drives=self.drives, seed=self.seed)
-        made = {name: driven(data, name, model, settings) for name in board.held_out}
+        say, made = board.report(what), {}
+        for number, name in enumerate(board.held_out, start=1):
+            made[name] = driven(data, name, model, settings)
+            say(number, len(board.held_out))
         total, km = DetectionScore(0, 0, 0), 0.0
         for name, drives in made.items():
             least = model.least_change or least_change(

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, number
-from benchmarks.street.recipes import RECIPES, Measured, Recipe, given_file, given_model, trained_model
+from benchmarks.street.recipes import RECIPES, SHIPPED, Measured, Recipe, given_file, given_model, trained_model
 from foldmap.api.training.trained_places import map_places, refuse_trained_on
 from foldmap.bench.street.data import Library, TileData
 from foldmap.bench.street.predict import Kept
@@ -20,6 +20,7 @@ from foldmap.bench.street.split import Split
 from foldmap.errors import MissingExtraError
 from foldmap.formats.street.observations.argoverse2_rig import read_ring
 from foldmap.formats.street.observations.ortho import read_ground_tile
+from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.images.observation import CameraRing
 from foldmap.street.paper.pairs import GroundTile
@@ -72,8 +73,8 @@ class StreetBoard(Board):
 
     @property
     def kept(self) -> Kept:
-        """Embeddings of this run."""
-        return Kept(self.scratch / "kept")
+        """Embeddings and scores, beside the paper's tables."""
+        return Kept(self.tables / "kept")
 
     @property
     def tables(self) -> Path:
@@ -153,7 +154,7 @@ class StreetBoard(Board):
                 refuse_trained_on(path, map_places([self.tile(held_out).map for held_out in self.held_out]))
                 return given_model(path, name)
             recipe = self.recipe(name)
-            start = self.model(recipe.start).model if recipe.start else None
+            start = self.start(recipe)
             ring = None if recipe.cameras is None else self.ring()
             if ring is not None and recipe.cameras:
                 ring = ring.take(*recipe.cameras)
@@ -164,6 +165,12 @@ class StreetBoard(Board):
                 raise RowSkipped(f"skipped: {error.message} ({error.cure})") from error
 
         return self.shared(("model", name), make)  # type: ignore[no-any-return]
+
+    def start(self, recipe: Recipe) -> FieldEmbedding | None:
+        """The trained model that a recipe begins with."""
+        if recipe.start == SHIPPED:
+            return default_model(recipe.update)
+        return self.model(recipe.start).model if recipe.start else None
 
     def library(self) -> Library:
         """Windows every 5 m of the training tiles."""

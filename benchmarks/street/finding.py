@@ -80,7 +80,7 @@ class Finding:
     def _measured(self, board: StreetBoard, asked: LocalizationSettings) -> dict[tuple[str, str], Found]:
         """All held-out tiles together; each is calibrated by the others alone."""
         data = board.split((board.calibration,), tuple(board.held_out))
-        return measure_localization(data, board.model("aerial").model, asked, kept=board.kept).found
+        return measure_localization(data, board.model("aerial").model, asked, kept=board.kept, stage=board.report).found
 
     def _recall(self, found: Found) -> float:
         return self._share(found.error_m)

@@ -55,7 +55,7 @@ class PaperTables:
         data = board.split(board.training_names(), board.held_out)
         spent = Spent(board)
         spent.begin("foldmap")
-        used = board.model("aerial")
+        used = board.model("fresh")
         asked = RetrievalSettings(self.queries, images=self.images, generator=self.generator)
         settings = StreetBenchSettings(tables=(self.table,), seed=self.seed, retrieval=asked)
         more = _more(board) if self.table == "size" else []
@@ -80,7 +80,7 @@ class PaperTables:
         if name in GENERATORS:
             steps = self.generator.epochs * -(-self.images // self.generator.batch)
         elif name == "foldmap":
-            steps = board.recipe("aerial").settings.steps
+            steps = board.recipe("fresh").settings.steps
         else:
             return ""
         seconds = spent.seconds(name)

@@ -1,4 +1,8 @@
-"""The models that the street rows measure: trained on the training tiles alone, by these recipes, and never shipped."""
+"""The models that the street rows measure: trained on the training tiles by these recipes, and never shipped.
+
+They start from the shipped models, which have seen generated towns alone, as a user's would: from there 240 steps leave
+less than half of the loss on the held-out tiles that they leave from ImageNet's trunk (0.30 against 0.67 nats a cell).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from foldmap.training.loop import train
 
 FILE = "model.safetensors"
 FRAMES = 5000
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Recipe:
         settings: of the run.
         cameras: None for aerial crops; else these cameras of the rig, all where empty (SEMI-SYNTHETIC).
         update: whether the network takes a map.
-        start: recipe of the model that it starts from; the ImageNet trunk where empty.
+        start: recipe of the model that it starts from, or `SHIPPED`; the ImageNet trunk where empty.
         frames: of a ring, at most.
     """
 
@@ -75,13 +80,15 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("aerial", FieldTrainSettings(steps=5000)),
-        Recipe("ring", FieldTrainSettings(steps=1200, learning_rate=1.5e-3), (), start="aerial"),
-        Recipe("front", FieldTrainSettings(steps=800, learning_rate=1.5e-3), ("ring_front_center",), start="aerial"),
-        Recipe("update", FieldTrainSettings(steps=3000), update=True, start="aerial"),
+        Recipe("aerial", FieldTrainSettings(steps=1000), start=SHIPPED),
+        Recipe("fresh", FieldTrainSettings(steps=5000)),
+        Recipe("ring", FieldTrainSettings(steps=800, learning_rate=1.5e-3), (), start="aerial"),
+        Recipe("front", FieldTrainSettings(steps=600, learning_rate=1.5e-3), ("ring_front_center",), start="aerial"),
+        Recipe("update", FieldTrainSettings(steps=1000), update=True, start=SHIPPED),
     )
 }
-"""By name."""
+"""By name. "fresh" is for tables in which others begin from ImageNet, too."""
+_FILES = {"update": "upd", "fresh": "aerial"}
 
 
 @dataclass(frozen=True)
@@ -107,12 +114,12 @@ def given_model(path: Path, name: str) -> Measured:
 
 
 def given_file(folder: Path, name: str) -> Path:
-    """In somebody's folder ``NAME.safetensors`` or ``NAME*/model.safetensors``; "upd*" is an update model.
+    """In somebody's folder ``NAME*.safetensors`` or ``NAME*/model.safetensors``; "upd*" is an update model.
 
     Raises:
         ConfigError: there is none, or there are several.
     """
-    start = "upd" if name == "update" else name
+    start = _FILES.get(name, name)
     found = sorted([*folder.glob(f"{start}*.safetensors"), *folder.glob(f"{start}*/{FILE}")])
     if len(found) != 1:
         raise ConfigError(f"{folder} holds {len(found)} models named {start}*", f"put exactly one there: {name}/{FILE}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 CODES = ("marks", "learned")
 TOWN, STREET, GIVEN = "town", "kitti-hdl64", "kitti-odometry00"
 _GIVEN_MAP, _RELIEF_BAND = "groundloc-maps/kitti_00.tif", 3
-_RANGE_M = 20.0
+_RANGE_M, _COARSE_M = 20.0, 0.2
 _MARGIN_M = 20.0
 
 
@@ -49,7 +49,10 @@ class LidarPlace:
 
 @dataclass(frozen=True)
 class LidarMaps:
-    """Which maps are asked, how often, and how the town is made."""
+    """Which maps are asked, how often, and how the town is made.
+
+    Where one code ships, and the recording is short, the town is asked more often: ``coarse_count`` queries a kind.
+    """
 
     places: tuple[LidarPlace, ...] = (
         LidarPlace(TOWN, 0.05),
@@ -58,6 +61,7 @@ class LidarMaps:
         LidarPlace(GIVEN, 0.33),
     )
     count: int = 30
+    coarse_count: int = 90
     right: int = 60
     town_seed: int = 31
     town_m: float = 120.0
@@ -72,7 +76,8 @@ class LidarMaps:
         """Answers to all kinds."""
 
         def make() -> list[Answer]:
-            asked = replace(self.sweeps(board, place), count=board.queries or self.count)
+            count = self.count if place.resolution_m < _COARSE_M else self.coarse_count
+            asked = replace(self.sweeps(board, place), count=board.queries or count)
             return list(ask_sweeps(self.file(board, place, code), self.label(place, code), asked, board.stage))
 
         return board.each((self, place, code, "hostile"), make)
@@ -100,7 +105,8 @@ class LidarMaps:
         """The whole map, folded."""
 
         def make() -> Path:
-            return fold_raster(board, self.raster(board, place), self.model(board, place, code), place.name == GIVEN)
+            source, model = self.raster(board, place), self.model(board, place, code)
+            return fold_raster(board, source, model, place.name == GIVEN, worth_on_itself(model, source))
 
         return board.shared(("lidar file", self, place, code), make)  # type: ignore[no-any-return]
 
@@ -117,7 +123,7 @@ class LidarMaps:
 
         def make() -> SweepSet:
             if place.name == TOWN:
-                return SweepSet(*town_sweeps(self.town_seed, self.town_m, self.right + 10))
+                return SweepSet(*town_sweeps(self.town_seed, self.town_m, max(self.right, self.coarse_count) + 10))
             folder = board.recordings(place.name)
             recorded = open_drive(folder / "sweeps", folder / "poses.txt")
             return SweepSet(recorded.sweeps, recorded.world_SE3_sensors)
@@ -131,13 +137,18 @@ class LidarMaps:
         return board.shared(("leave-out", place), make)  # type: ignore[no-any-return]
 
     def _left_out(self, board: TrustBoard, place: LidarPlace, code: str, guard: int = 15) -> Iterator[Answer]:
-        """Each query in a map of its own, without what was driven around it."""
-        asked, maps = self.sweeps(board, place), self._maps(board, place)
+        """Each query in a map of its own, without what was driven around it.
+
+        What such a map is worth is found once, on that of the whole drive: some dozen others differ from it by a few
+        metres, and to calibrate each on itself takes ten times as long as all else.
+        """
+        asked, maps, model = self.sweeps(board, place), self._maps(board, place), self.model(board, place, code)
+        worth = worth_on_itself(model, self.raster(board, place))
         # at its ends the drive has no map beyond the guard
         inner = np.linspace(guard + asked.aggregate - 1, len(asked.sweeps) - 1 - guard, min(36, board.queries or 36))
         for last in np.unique(inner.round().astype(int)).tolist():
             source = maps.without(last - asked.aggregate + 1 - guard, last + guard)
-            path = fold_raster(board, source, self.model(board, place, code), False)
+            path = fold_raster(board, source, model, False, worth)
             first = last - asked.aggregate + 1
             some = [asked.sweeps[index] for index in range(first, last + 1)]
             one = replace(asked, sweeps=some, world_SE3_sensors=asked.world_SE3_sensors[first : last + 1],
@@ -145,15 +156,21 @@ class LidarMaps:
             yield from ask_sweeps(path, self.label(place, code), one, board.stage)
 
 
-def fold_raster(board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool) -> Path:
-    """Fold a raster into a file of its own, calibrated on itself as ``foldmap fold`` does."""
+def worth_on_itself(model: Bundle | MarksModel, source: RasterSource) -> dict[str, Any] | None:
+    """A map's calibration as ``foldmap fold`` makes it; None where it shows too little ground for that."""
+    try:
+        return map_calibration(model, source).to_dict()
+    except MapInputError:
+        return None
+
+
+def fold_raster(
+    board: TrustBoard, source: RasterSource, model: Bundle | MarksModel, relief: bool, worth: dict[str, Any] | None
+) -> Path:
+    """Fold a raster into a file of its own, with a calibration; where there is none, the model's own holds."""
     number: list[int] = board.shared("folded rasters", lambda: [0])
     number[0] += 1
     path = board.scratch / f"lidar-{number[0]}.fold"
-    try:
-        worth = map_calibration(model, source).to_dict()
-    except MapInputError:  # too little ground for that: the model's own holds
-        worth = None
     with FoldWriter(path) as writer:
         fold_lidar(writer, source, LidarPlan(model, relief=relief, calibration=worth))
         writer.commit()
@@ -187,12 +204,15 @@ class HostileSweeps:
     name: ClassVar[str] = "sweeps"
     title: ClassVar[str] = "hostile sweeps, by code and pixel size of the map"
     maps: LidarMaps = LidarMaps()
-    least: int = 1000
+    least: int = 1000  # at each pixel size
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        asks = {self.maps.label(*one): partial(self.maps.hostile, trust(board), *one) for one in self.maps.each()}
-        yield from hostile_row(self.number, "sweeps", asks, self.least)
+        for resolution_m in dict.fromkeys(place.resolution_m for place in self.maps.places):
+            maps = [one for one in self.maps.each() if one[0].resolution_m == resolution_m]
+            asks = {self.maps.label(*one): partial(self.maps.hostile, trust(board), *one) for one in maps}
+            at = f"at {100 * resolution_m:.0f} cm"
+            yield from hostile_row(self.number, f"sweeps {at}", asks, self.least, f"all maps {at}")
 
 
 @dataclass(frozen=True)

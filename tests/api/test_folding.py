@@ -254,7 +254,7 @@ def test_streets_in_degrees_come_into_the_frame_of_the_file(tmp_path: Path) -> N
             fold_streets(writer, [written(east[:, ::-1])], *how)
         assert "longitude before latitude" in caught.value.cure
         notes.clear()
-        fold_streets(writer, [written(east)], *how)
+        assert fold_streets(writer, [written(east)], *how)["at"] == "49.00 N, 8.40 E"
         writer.commit()
     assert len(notes) == 1
     assert "into the frame of the file, EPSG:32632" in notes[0]

@@ -37,6 +37,7 @@ from foldmap.bench.street.localization import LocalizationSettings
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.street.changes.edits import EDITS
+from foldmap.street.defaults import default_model
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.field.train import FieldTrainSettings
@@ -117,6 +118,15 @@ def test_the_issues_targets_are_asked() -> None:
     assert (rows[2].asked.frames, rows[2].asked.step_m, rows[2].asked.prior_m) == (20, 10.0, 64.0)
     with closing(StreetBoard(Path("none"))) as made:
         assert made.held_out == ("tile_3", "tile_9", "tile_15", "tile_24")
+
+
+def test_models_begin_from_what_ships_where_no_rival_begins_from_imagenet() -> None:
+    with closing(StreetBoard(Path("none"))) as made:
+        begun = {name: made.start(RECIPES[name]) for name in ("aerial", "update", "fresh")}
+    assert begun.pop("fresh") is None
+    for name, start in begun.items():
+        assert start is not None
+        assert start.payload() == default_model(name == "update").payload()
 
 
 def test_rows_without_recordings_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,6 +335,7 @@ def test_models_are_trained_once_and_resumed(board: Painted, tmp_path: Path, mon
     (folder / "aerial-x").mkdir(parents=True)
     (folder / "aerial-x" / "model.safetensors").write_bytes(first.model.payload())
     assert ", given: aerial-x/model.safetensors" in given_model(given_file(folder, "aerial"), "aerial").note
+    assert given_file(folder, "fresh") == given_file(folder, "aerial")
     with pytest.raises(ConfigError, match="0 models named ring"):
         given_file(folder, "ring")
     (folder / "upd.safetensors").write_bytes(first.model.payload())

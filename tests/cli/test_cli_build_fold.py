@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_place import RESOLUTION_M, Ran, make_bundle, tum, write_sweeps
@@ -12,7 +13,9 @@ from cli_place import RESOLUTION_M, Ran, make_bundle, tum, write_sweeps
 from foldmap.api.folding import drives, rasters
 from foldmap.api.training import adapting
 from foldmap.atlas import FoldFile
-from foldmap.errors import ConfigError
+from foldmap.cli.build import lidar
+from foldmap.cli.common import save_settings
+from foldmap.errors import ConfigError, WriteError
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
@@ -101,6 +104,24 @@ def test_a_short_drive_is_folded_all_the_same(run: Run, tmp_path: Path) -> None:
     assert "no network was adapted: the drive is too short" in ran.err
     assert "adapted" not in json.loads(ran.out)["folded"]
     assert run("verify", tmp_path / "map.fold").status == 0
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("full", "left"), [("map.tif", []), ("map.fold", ["map.tif", "map.tif.settings.json"])])
+def test_a_map_appears_with_its_settings_or_not_at_all(
+    full: str, left: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(output: Path, command: str, settings: Mapping[str, Any]) -> None:
+        if output.name == full:
+            raise WriteError("the disk is full", "make room")
+        save_settings(output, command, settings)
+
+    monkeypatch.setattr(lidar, "save_settings", save)
+    write_sweeps(tmp_path / "sweeps", 6)
+    (tmp_path / "poses.txt").write_text(tum(6))
+    ran = built(run, tmp_path, tmp_path, "--fold", tmp_path / "map.fold")
+    assert (ran.status, ran.err.splitlines()[-1]) == (2, "error: the disk is full (make room)")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [*left, "poses.txt", "sweeps"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from cli_place import Ran
 from scipy.spatial.transform import Rotation
 
+from foldmap.api.judging.stated import consistency_summary
 from foldmap.api.results import LocalizedObservation, trajectory_text, write_estimates
 from foldmap.formats.hloc.results import write_results
 from foldmap.formats.listing import ListedImage
@@ -96,3 +97,4 @@ def test_poses_alone_tell_nothing_of_sigma(run: Run, tmp_path: Path) -> None:
     write_results(tmp_path / "e.txt", {"a.jpg": SE3.from_se2(SE2(0.0, 0.0, 0.0)).matrix})
     shown = told(run, tmp_path / "e.txt", tmp_path / "e.txt")
     assert shown["consistency"].startswith("unknown")
+    assert consistency_summary([], [], []) == "unknown: nothing was answered"

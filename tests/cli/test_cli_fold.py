@@ -13,6 +13,8 @@ import rasterio
 from cli_place import Ran, ground, make_bundle, write_tif
 
 from foldmap.atlas import FoldFile
+from foldmap.cli import fold
+from foldmap.errors import WriteError
 from foldmap.formats.raster.geotiff import open_raster
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_block
@@ -78,6 +80,20 @@ def test_budget_names_the_smallest_size_and_leaves_the_old_file(run: Run, place:
     assert named == pytest.approx((place / "map.fold").stat().st_size, rel=0.05)
     assert out.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["map.fold"]
+
+
+def test_a_map_appears_with_its_settings_or_not_at_all(
+    run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise WriteError("the disk is full", "make room")
+
+    monkeypatch.setattr(fold, "save_settings", full)
+    out = tmp_path / "map.fold"
+    out.write_bytes(b"old")
+    ran = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors")
+    assert (ran.status, ran.err) == (2, "error: the disk is full (make room)\n")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("map.fold", b"old")]
 
 
 def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) -> None:

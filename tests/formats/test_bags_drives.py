@@ -94,6 +94,8 @@ def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     given = events()
     path = write_bag(tmp_path / name, given)
     assert is_bag(path)
+    (tmp_path / "drive.json").write_text("{}")
+    assert not is_bag(tmp_path)  # a run that was written into its drive's folder leaves a bag there
     drive = open_bag_drive(path, MAP_FIX)
     assert drive.brings == ("sweeps", "images", "fixes", "odometry", "twist", "yaw_rate")
     assert drive.observations == 5

@@ -77,6 +77,7 @@ def test_kitti_bin(tmp_path: Path, cloud: tuple[np.ndarray, np.ndarray]) -> None
         ("inf", packed[:16] + struct.pack("<4f", 1, 1, 0, float("inf")), "NaN or infinite"),
         ("dark", struct.pack("<4f", 1, 2, 3, 0), "no intensity"),
         ("bright", struct.pack("<4f", 1, 2, 3, 200), "outside 0 to 1"),
+        ("labels", struct.pack("<8I", 40, 48, 0, 70, 50 | 3 << 16, 252 | 17 << 16, 0, 0), "labels of points"),
         ("negative", struct.pack("<8f", 1, 2, 3, -0.1, 1, 2, 3, 0.5), "outside 0 to 1"),
     ):
         (tmp_path / f"{name}.bin").write_bytes(data)

@@ -13,8 +13,15 @@ from scipy.spatial.transform import Rotation
 
 from foldmap.errors import FoldmapError, PoseInputError, SweepInputError
 from foldmap.geometry import SE3
-from foldmap.lidar.mapping.alignment import compare_sweeps, outline
-from foldmap.lidar.mapping.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
+from foldmap.lidar.mapping.alignment import Outline, compare_sweeps, outline
+from foldmap.lidar.mapping.belonging import (
+    check_alignment,
+    check_digits,
+    check_ground,
+    check_poses,
+    pairs_to_compare,
+    probed,
+)
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.events import Event, OdometryEvent, SweepEvent
 from foldmap.localize.journey.laid import LaidSweeps
@@ -83,7 +90,7 @@ WRONG = {
     ),
     "camera, world up": (lambda: every(lambda m: m @ np.linalg.inv(CAMERA)), "calibration"),
     "qw first": (lambda: every(w_first), "qw"),
-    "z down": (lambda: every(lambda m: m @ np.diag([1.0, -1, -1, 1])), "z up"),
+    "z down": (lambda: every(lambda m: m @ np.diag([1.0, -1, -1, 1])), "hangs upside down is turned about x"),
     "inverse": (lambda: every(np.linalg.inv), "sensor_T_world"),
     "millimetres": (lambda: every(lambda m: moved(m, 1000.0)), "times too large: give metres"),
     "centimetres": (lambda: every(lambda m: moved(m, 100.0)), "times too large: give metres"),
@@ -108,6 +115,43 @@ def test_poses_that_cannot_be_the_sweeps_are_refused(sweeps: list[Sweep], name: 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
 def test_right_poses_pass_and_short_drives_too(sweeps: list[Sweep], count: int) -> None:
     check(sweeps[:count], drive()[:count])
+
+
+def test_a_lidar_that_hangs_is_turned_as_the_cure_says() -> None:
+    pose = turned(roll=175.0, pitch=3.0, yaw=40.0)
+    x, y, z, w = Rotation.from_matrix(pose.matrix[:3, :3]).as_quat()
+    upright = Rotation.from_quat([w, z, -y, -x]).as_matrix()
+    points_m = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_allclose((points_m * (1, -1, -1)) @ upright.T, pose.apply(points_m), atol=1e-12)
+    np.testing.assert_allclose(pose.matrix[:3, :3] * (1, -1, -1), upright, atol=1e-12)
+    assert upright[2, 2] > 0.99
+
+
+def test_places_that_went_through_float32_are_told() -> None:
+    def at(origin_m: tuple[float, float], kind: type) -> list[SE3]:
+        return every(lambda m: moved_to(m, origin_m, kind))
+
+    def moved_to(matrix: np.ndarray, origin_m: tuple[float, float], kind: type) -> np.ndarray:
+        matrix[:2, 3] = (matrix[:2, 3] + origin_m).astype(kind)
+        return matrix
+
+    utm_m = (456789.12, 5428765.43)
+    with pytest.raises(PoseInputError, match=r"y goes in steps of 0\.5 m, as float32"):
+        check_digits(at(utm_m, np.float32), "poses.txt")
+    check_digits(at(utm_m, np.float64), "poses.txt")
+    check_digits(at((100.0, 200.0), np.float32), "poses.txt")
+    check_digits([turned(at_m=(2.0**22 + 0.5 * k, 0.0, 0.0)) for k in range(5)], "made of even steps")
+    check_digits([], "none")
+
+
+def test_a_lidar_that_draws_little_ahead_of_it_contradicts_no_poses() -> None:
+    """Where it looks along a wall the same few pixels are drawn at each place, and fit best where it never moved."""
+    rng = np.random.default_rng(2)
+    bit = [
+        Outline(np.c_[rng.uniform(10, 20, 60), np.full(60, 6.0), np.ones(60)], np.zeros((0, 3)), np.zeros(0))
+        for _ in "ab"
+    ]
+    assert not compare_sweeps(*bit, turned(at_m=(10.0, 0.0, 0.0))).contradicted
 
 
 def test_a_drive_whose_lidar_was_turned_is_told_so(sweeps: list[Sweep]) -> None:

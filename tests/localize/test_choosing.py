@@ -74,6 +74,7 @@ def test_wrong_queries_that_else_would_pass_raise_what_a_map_asks_for(
     monkeypatch.setattr(choosing, "raster_of", lambda *_: None)
     monkeypatch.setattr(choosing, "in_memory", lambda *_: (None, 0))
     monkeypatch.setattr(choosing, "observation_of", lambda *_: seen)
+    monkeypatch.setattr(choosing, "_best_score", lambda *_: 0.2)
     monkeypatch.setattr(choosing, "attempt_pair", lambda *_: PairAttempt(attempt, 0.1, 1.0))  # type: ignore[arg-type]
     model = default_marks(0.05)
     source = SimpleNamespace(grid=MetricGrid(0.0, 0.0, 0.05, 100, 100))
@@ -82,6 +83,7 @@ def test_wrong_queries_that_else_would_pass_raise_what_a_map_asks_for(
     asked = raised(thresholds, worth).warn_distinction
     assert asked == pytest.approx(max(asks_for, thresholds.warn_distinction))
     assert worth.negatives == 16 * 5 - 3
+    assert (worth.fit, worth.rival) == (pytest.approx(0.9 * 0.3), pytest.approx(0.2))
 
 
 @pytest.mark.parametrize("model", [default_bundle(0.33), default_marks(0.05)], ids=["learned", "marks"])

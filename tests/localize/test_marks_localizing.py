@@ -19,6 +19,7 @@ from foldmap.lidar.defaults import default_marks
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.localize.estimate import Status
+from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.lidar import whole_map
 from foldmap.localize.lidar.calibrate import blank_like, shuffled
 from foldmap.localize.lidar.confidence import MARKS
@@ -43,6 +44,25 @@ def near(truth: SE2, rng: np.random.Generator, radius_m: float = 1.0) -> SE2:
 def apart(pose: SE2, truth: SE2) -> tuple[float, float]:
     turn = abs(wrap_rad(pose.heading_rad - truth.heading_rad))
     return math.hypot(pose.x_m - truth.x_m, pose.y_m - truth.y_m), math.degrees(turn)
+
+
+def test_a_doubted_match_is_refused_where_the_sweep_fits_elsewhere(folded: MarksMap) -> None:
+    """Asked 18 m from its place and turned by two radians, by thresholds that let all pass: its place is found."""
+    truth, prior = SE2(-6.0, -5.0, 0.4), SE2(7.0, 7.0, 2.4)
+    observation = seen_from(SEED, truth, 1200)
+    low = {name: 0.0 for name in MARKS.to_dict() if "sigma_m" not in name}
+    anything = replace(MARKS, **low, warn_sigma_m=1e6, reject_sigma_m=1e6)
+    localizer = LidarLocalizer.open(folded, LidarSettings(thresholds=anything))
+    answers = [localizer.localize(observation, prior, 2.0)]
+    for fit, rival in ((0.2, 0.25), (0.2, 0.01), (0.95, 0.96)):  # doubted; in no doubt; fits nowhere so well
+        localizer.calibration = MapCalibration(fit=fit, rival=rival)
+        answers.append(localizer.localize(observation, prior, 2.0))
+    assert [one.status for one in answers] == [Status.OK, Status.AMBIGUOUS, Status.OK, Status.OK]
+    assert answers[0].pose is not None
+    away_m = apart(answers[0].pose, truth)[0]
+    assert answers[1].diagnostics.reason.startswith(f"it fits {away_m:.0f} m away with a score of 0.")
+    right = localizer.localize(observation, truth, 1.0)
+    assert right.status is Status.OK  # doubted by the last, and fits nowhere so well
 
 
 def test_poses_are_right_at_any_heading(folded: MarksMap) -> None:

@@ -1,14 +1,18 @@
 """Where by what stands beside the road: against worlds of poles and walls whose poses are known."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import foldmap.api.opened as fold_map
+from foldmap.api.folding import LidarOptions, fold
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3, MetricGrid
-from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap, Sweep
@@ -91,6 +95,32 @@ def test_where_nothing_stands_there_is_no_layer(tmp_path: Path) -> None:
     with FoldFile.open(tmp_path / "a.fold") as file:
         assert [layer.name for layer in file.layers()] == ["lidar"]
         assert open_outline(file) is None
+
+
+def test_the_outline_of_a_built_map_comes_and_goes_with_it(tmp_path: Path) -> None:
+    rng, grid = np.random.default_rng(0), MetricGrid(0.0, 12.8, 0.05, 256, 256)
+    intensity, count = rng.random((256, 256)).astype(np.float32), np.ones((256, 256), np.int64)
+    for name, stands in (("map", rng.random((256, 256)) < 1e-3), ("bare", None)):
+        write_map_geotiff(tmp_path / f"{name}.tif", grid, [MapTile(0, 0, intensity, count, intensity / 9, stands)])
+    out, marks = tmp_path / "a.fold", LidarOptions(codec="marks")
+
+    def layers(source: str, options: LidarOptions = marks, **how: bool) -> list[str]:
+        fold(tmp_path / source, out, lidar=options, **how)  # type: ignore[arg-type]
+        with FoldFile.open(out) as file:
+            return [layer.name for layer in file.layers()]
+
+    assert layers("map.tif") == ["lidar", "outline"]
+    with fold_map.open(out) as town:
+        assert town.outline is not None
+        assert town.lidar.parameters["codec"] == "marks-1"
+        assert not town.lidar.parameters.get("upright")
+    assert layers("map.tif", replace(marks, outline=False)) == ["lidar"]
+    assert layers("map.tif", into=True) == ["lidar", "outline"]
+    assert layers("bare.tif", into=True) == ["lidar"]  # not that of another map
+    assert layers("map.tif", into=True) == ["lidar", "outline"]
+    fold(tmp_path / "bare.tif", out, update=True)  # says nothing of what stands
+    with FoldFile.open(out) as file:
+        assert open_outline(file) is not None
 
 
 @pytest.mark.parametrize("truth", [SE2(24.3, 0.4, 0.05), SE2(41.7, -0.6, 3.0)])

@@ -122,10 +122,16 @@ def test_surprise_bounds_the_binomial() -> None:
 
 
 def test_a_calibration_survives_storage() -> None:
-    made = MapCalibration({"score": Tail(0.3, 0.1, 0.1, 400)}, 1.72, Tail(2.1, 0.5, 0.1, 120), 120, 400)
+    made = MapCalibration({"score": Tail(0.3, 0.1, 0.1, 400)}, 1.72, Tail(2.1, 0.5, 0.1, 120), 120, 400, 0.2, 0.3)
     assert MapCalibration.read({"calibration": made.to_dict()}, "lidar") == made
     assert MapCalibration.read({}, "lidar") is None
-    for broken in ({"chance": {"score": 3}}, {"sigma_scale": 0.0}, {"answers": -1}, {"errors": {"level": 1}}):
+    for broken in (
+        {"chance": {"score": 3}},
+        {"sigma_scale": 0.0},
+        {"answers": -1},
+        {"errors": {"level": 1}},
+        {"fit": "1"},
+    ):
         with pytest.raises(MapFormatError):
             MapCalibration.read({"calibration": made.to_dict() | broken}, "lidar")
     with pytest.raises(MapFormatError):

@@ -241,6 +241,20 @@ def test_two_identical_rooms_give_no_pose() -> None:
             assert Status.AMBIGUOUS in statuses
 
 
+def test_of_two_identical_rooms_that_which_was_mapped_better_is_not_believed() -> None:
+    points, looks = shell(6, 1200)
+    rng = np.random.default_rng(2)
+    thin = rng.permutation(1200)[:480]
+    near = np.concatenate([looks[thin], looks]) + rng.normal(0, 0.02, (1680, 32))
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    both = np.concatenate([points[thin], points + np.array([100.0, 0, 0])])
+    localizer = VisualLocalizer(Points(both, near.astype(np.float32)))
+    for k in (0, 3):  # that do not look into the other room
+        found = localizer.localize(photo(points, looks, pose_at(np.zeros(3), k), k)[0])
+        assert found.status is Status.AMBIGUOUS
+        assert 0 < (found.diagnostics.rival or 0.0) < 0.5
+
+
 def test_descriptors_of_another_kind_are_refused() -> None:
     _, _, localizer = made()
     wrong = Query("a", CAMERA, features(np.zeros((20, 2)), np.ones((20, 16))))

@@ -6,27 +6,31 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import photo_room
 import pytest
 from PIL import Image  # before pycolmap, see foldmap.visual.scene.colmap_library
+from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 pytest.importorskip("pycolmap")
 
 from foldmap.cli import app
+from foldmap.errors import MapInputError
 from foldmap.formats.colmap.scene import read_model_with_keypoints
 from foldmap.formats.hloc.features import HlocFeatures
 from foldmap.formats.hloc.results import write_results
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.geometry.camera import Camera
 from foldmap.geometry.quaternion import rigid_from_wxyz, wxyz_from_rigid
-from foldmap.visual.scene.agreement import epipolar_errors
+from foldmap.visual.scene.agreement import epipolar_errors, require_agreement
 from foldmap.visual.source import SceneModel
 
 COUNT = 7
@@ -353,6 +357,44 @@ def test_poses_of_something_else_are_refused(
     assert "the known poses explain" in err
     assert (f"where they are read {reading}" in err) == bool(reading)
     assert ("are read" in err) == bool(reading)
+
+
+class LookAlike:
+    """Photos a, b and c of a database: a and b show the same 80 points, so does c, it seems, from a turned place."""
+
+    names = ("a", "b", "c")
+
+    def __init__(self, shown: list[np.ndarray]) -> None:
+        self.shown = shown
+
+    @contextmanager
+    def opened(self) -> Iterator[object]:
+        yield self
+
+    def read_keypoints(self, number: int) -> np.ndarray:
+        return self.shown[number - 1]
+
+    def read_two_view_geometry(self, first: int, second: int) -> SimpleNamespace:
+        return SimpleNamespace(inlier_matches=np.arange(80)[:, None].repeat(2, 1))
+
+
+def test_places_that_look_alike_are_named_where_some_photos_agree() -> None:
+    points = np.random.default_rng(0).uniform((-2, -2, 4), (2, 2, 6), (80, 3))
+    poses = {name: np.eye(4) for name in "abc"}
+    for name, turn, at in zip("abc", np.eye(3), [[0.0, 0, 0], [0.5, 0.1, 0.3], [-0.4, 0.3, -0.2]], strict=True):
+        poses[name][:3] = np.column_stack([Rotation.from_rotvec(0.3 * turn).as_matrix(), at])
+    seen = [points @ pose[:3, :3].T + pose[:3, 3] for pose in poses.values()]
+    shown = [one[:, :2] / one[:, 2:] * 400 + 320 for one in seen]
+    cameras = dict.fromkeys("abc", Camera("PINHOLE", 640, 640, (400.0, 400.0, 320.0, 320.0)))
+    pairs = [(0, 1), (0, 2)]
+    require_agreement(LookAlike(shown), pairs, cameras, poses)  # type: ignore[arg-type]
+    back = {"c": np.diag([-1.0, 1, -1, 1]) @ poses["c"]}
+    with pytest.raises(MapInputError, match="known poses explain") as caught:
+        require_agreement(LookAlike(shown), pairs, cameras, poses | back)  # type: ignore[arg-type]
+    assert caught.value.cure.startswith("where places look alike")
+    with pytest.raises(MapInputError) as caught:
+        require_agreement(LookAlike(shown), [(0, 2)] * 2, cameras, poses | back)  # type: ignore[arg-type]
+    assert caught.value.cure.startswith("check that poses")
 
 
 def test_epipolar_errors_are_distances_to_the_line() -> None:

@@ -74,7 +74,7 @@ def test_places_are_those_of_the_photo_as_it_is(quarters: int) -> None:
     assert (turned_back.descriptors[:, 0] == 1).all()
 
 
-@pytest.mark.parametrize(("lies", "turned_deg", "asked"), [(0, 0, 1), (1, 90, 2), (3, 270, 3), (2, 180, 4)])
+@pytest.mark.parametrize(("lies", "turned_deg", "asked"), [(0, 0, 1), (1, 90, 3), (3, 270, 4), (2, 180, 5)])
 def test_a_photo_on_its_side_is_asked_turned(tmp_path: Path, lies: int, turned_deg: int, asked: int) -> None:
     image, localizer = np.ascontiguousarray(np.rot90(_dotted(), lies)), FindsUpright()
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -96,18 +96,42 @@ def test_a_photo_on_its_side_is_asked_turned(tmp_path: Path, lies: int, turned_d
 def test_only_what_is_ok_is_believed_of_a_turned_photo() -> None:
     photo, extractor = Photo(_dotted(), _CAMERA), UprightDots()
     doubted = CameraEstimate(Status.DEGRADED, np.eye(4), np.eye(6), CameraDiagnostics(time_s=1.0))
-    first, turns = _lost(CameraDiagnostics(reason="first", time_s=1.0)), list[int]()
+    first, turns = _lost(CameraDiagnostics(reason="first", time_s=1.0)), list[tuple[int, bool]]()
 
-    def ask(quarters: int) -> CameraEstimate:
-        turns.append(quarters)
-        assert np.allclose(photo.query(extractor, quarters).features.xy_px, DOTS_PX)
-        return doubted
+    def ask(quarters: int, small: bool) -> CameraEstimate:
+        turns.append((quarters, small))
+        assert np.allclose(photo.query(extractor, quarters, small).features.xy_px, DOTS_PX)
+        return doubted if quarters == 2 else _lost(CameraDiagnostics(time_s=1.0))
 
     found = also_turned(first, ask)
-    assert (found.status, found.diagnostics.reason, found.diagnostics.time_s) == (Status.NO_MATCH, "first", 4.0)
-    assert sorted(turns) == [1, 2, 3]
+    assert (found.status, found.diagnostics.reason, found.diagnostics.time_s) == (Status.NO_MATCH, "first", 5.0)
+    assert sorted(turns) == [(1, True), (2, False), (2, True), (3, True)]  # the whole image where the small one matches
     assert also_turned(doubted, ask) is doubted
-    assert len(turns) == 3
+    assert len(turns) == 4
+
+
+class Corners:
+    """Finds two corners, and keeps the sizes it was shown."""
+
+    feature = "xfeat"
+
+    def __init__(self) -> None:
+        self.sizes_px: list[tuple[int, int]] = []
+
+    def extract(self, image: ByteArray) -> Features:
+        height, width = image.shape[:2]
+        self.sizes_px.append((width, height))
+        return Features(np.array([[0, 0], [width, 0]], np.float32), np.zeros((2, 2), np.float32))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_small_image_gives_places_in_the_whole_one(quarters: int) -> None:
+    image, extractor = np.zeros((600, 2000, 3), np.uint8), Corners()
+    whole, small = (extract_turned(extractor, image, quarters, small).xy_px for small in (False, True))
+    assert np.array_equal(whole, small)
+    (width, height), inner = extractor.sizes_px
+    assert max(inner) == 800
+    assert inner[0] / inner[1] == pytest.approx(width / height)
 
 
 def test_sift_needs_no_turns() -> None:

@@ -84,8 +84,10 @@ def localize_photos(
     return Localized(localized, {"localizer": asdict(settings)}, told, [*notes, *said, *unusable])
 
 
-def _turned(localizer: VisualLocalizer, brought: QueryFeatures, one: PhotoQuery, quarters: int) -> CameraEstimate:
-    return localizer.localize(brought.query(one.images[0], quarters))
+def _turned(
+    localizer: VisualLocalizer, brought: QueryFeatures, one: PhotoQuery, quarters: int, small: bool
+) -> CameraEstimate:
+    return localizer.localize(brought.query(one.images[0], quarters, small))
 
 
 def _photo_estimates(

@@ -59,7 +59,7 @@ class QueryFeatures:
     where: Path
     global_descriptors: HlocGlobals | None = None
     photos: Path | None = None
-    turned: Callable[[str, int], Features] | None = None
+    turned: Callable[[str, int, bool], Features] | None = None
     known: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,8 +113,10 @@ class QueryFeatures:
         useful = [query for query in queries if len(query.features.xy_px)] or queries[:1]
         return useful, [f"without {error}" for error in problems]
 
-    def query(self, image: ListedImage, quarters: int = 0) -> Query:
+    def query(self, image: ListedImage, quarters: int = 0, small: bool = False) -> Query:
         """A photo with all it brings; its features are of the photo turned by so many quarters, if it can be.
+
+        Those of a turned one are of a ``small`` image where that will do.
 
         Raises:
             MapInputError: it has no features, they are damaged or of a photo of another size than its camera's, or it
@@ -128,7 +130,7 @@ class QueryFeatures:
             raise MapInputError(said, "give the camera of that size")
         vector = None if self.global_descriptors is None else self.global_descriptors.load(image.name)
         asked = self.turned if quarters else None
-        features = self.source.load(image.name) if asked is None else asked(image.name, quarters)
+        features = self.source.load(image.name) if asked is None else asked(image.name, quarters, small)
         beyond = (features.xy_px < -1.0) | (features.xy_px > [wanted[0] + 1.0, wanted[1] + 1.0])
         outside, count = int(beyond.any(axis=1).sum()), len(features.xy_px)
         if outside > _OUTSIDE * count:

@@ -30,10 +30,11 @@ class Photo:
     camera_SE3_rig: DoubleArray | None = None
     intrinsics: str = "given"
 
-    def query(self, extractor: Extractor, quarters: int = 0) -> Query:
+    def query(self, extractor: Extractor, quarters: int = 0, small: bool = False) -> Query:
         """The photo with its features; a MapInputError where it cannot be read, or its camera is of another size.
 
-        They are found in the photo turned by so many quarters; the camera stays the photo's own.
+        They are found in the photo turned by so many quarters, a ``small`` one where that will do; the camera stays the
+        photo's own.
         """
         name, pixels = "photo", self.image
         if isinstance(pixels, Path | str):
@@ -42,7 +43,7 @@ class Photo:
         if size != wanted:
             said = f"photo {name!r} is {size[0]} x {size[1]} px, its camera {wanted[0]} x {wanted[1]}"
             raise MapInputError(said, "give the camera of that size")
-        features = extract_turned(extractor, pixels, quarters) if quarters else extractor.extract(pixels)
+        features = extract_turned(extractor, pixels, quarters, small) if quarters else extractor.extract(pixels)
         return Query(name, self.camera, features, None, self.camera_SE3_rig, self.intrinsics)
 
 

@@ -35,6 +35,15 @@ class Sibling:
         self._handle = _locked(self.path, target, "writer", lambda: os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666))
         os.ftruncate(self._handle, 0)
 
+    def take(self, made: Path) -> None:
+        """A file on the same disk becomes the sibling, in one rename; it is locked before, as the sibling is."""
+        handle = os.open(made, os.O_RDWR)
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.replace(made, self.path)
+        os.close(self._handle)
+        self._handle = handle
+
     def replace(self) -> None:
         """Make the sibling the target, durably; within `together` at its end."""
         with suppress(FileNotFoundError):
@@ -118,6 +127,16 @@ def write_whole(path: Path | str, content: bytes | str) -> None:
         raise WriteError(f"{path} cannot be written: {error}", "rename what is no text") from error
     except OSError as error:
         raise WriteError(f"{path} cannot be written: {error.strerror or error}", "choose another place") from error
+
+
+def put_whole(made: Path, path: Path) -> None:
+    """Put a finished file of the same disk in its place, in one rename; a WriteError as `write_whole`'s, an OSError."""
+    sibling = Sibling(path)
+    try:
+        sibling.take(made)
+        sibling.replace()
+    finally:
+        sibling.close()
 
 
 def make_folder(folder: Path) -> None:

@@ -40,6 +40,11 @@ class FoldWriter:
         self._sibling = Sibling(self.path)
         self._contents = Contents()
 
+    @property
+    def waiting(self) -> Path:
+        """Where the file lies once it is committed within `atlas.whole.together`, until that ends."""
+        return self._sibling.path
+
     def add_layer(self, name: str, kind: str, parameters: dict[str, Any]) -> None:
         """Add an empty layer; its name is unique in the file, up to 128 bytes.
 

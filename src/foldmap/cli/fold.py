@@ -107,20 +107,17 @@ def fold(
     size, place = None if budget is None else parse_size(budget), None if anchor is None else Anchor.read(anchor)
     found = kinds_of_sources(sources, as_)
     options, crew = _options(context, found), Crew(on, workers)
-    with bars() as begin:
-        how: dict[str, Any] = {
-            "budget": size,
-            "into": into is not None,
-            "update": update is not None,
-            "anchor": place,
-            "crew": crew,
-        }
-        summary = fold_all(found, targets[0], **how, note=say, report=begin, **options)
-    layers = {name: summary.pop(name) for name in options if name in summary}
-    if update is None:
+
+    def beside(layers: Mapping[str, Any]) -> None:
         asked = {"sources": sources, "budget_bytes": size, "into": into is not None, "anchor": anchor}
         said = {name: asdict(value) for name, value in options.items() if name in layers}
         save_settings(targets[0], "fold", {**asked, **said, "chosen": layers})
+
+    with bars() as begin:
+        how: dict[str, Any] = {"budget": size, "into": into is not None, "update": update is not None}
+        how |= {"anchor": place, "crew": crew, "beside": beside}
+        summary = fold_all(found, targets[0], **how, note=say, report=begin, **options)
+    layers = {name: summary.pop(name) for name in options if name in summary}
     put({**summary, **(next(iter(layers.values())) if len(layers) == 1 else layers)}, as_json)
 
 

@@ -21,6 +21,7 @@ from foldmap.types import AnyArray, DoubleArray
 
 KEY = "calibration"
 """Of a layer's parameters."""
+SCORES = ("fit", "rival")
 _MOST = 1_000_000_000
 _MOST_PLACES = 1000
 _TWO_SIGMA = 0.9545  # of a Gaussian
@@ -80,6 +81,9 @@ class MapCalibration:
         sigma_scale: by which the standard deviations that a match gives are multiplied.
         errors: tail of the position's Mahalanobis distance to the truth, after scaling; None where nobody knows.
         answers, negatives: how many right answers and wrong queries it was set on.
+        fit: nine tenths of the score that half of the right answers have; None where nobody knows.
+        rival: the score that wrong queries have one time in ten, each at the best of some 300 times as many poses as
+            a query asks about; None where nobody knows.
         addend: standard deviations that the map itself adds to a photo's position, by its camera's axes, world units.
         places: where sigma is larger than elsewhere in a map of photos.
         lengths: tail of the lengths of a photo's errors, after all of this (`Tail.of_lengths`); None where not known.
@@ -90,6 +94,8 @@ class MapCalibration:
     errors: Tail | None = None
     answers: int = 0
     negatives: int = 0
+    fit: float | None = None
+    rival: float | None = None
     addend: tuple[float, ...] = ()
     places: tuple[Place, ...] = ()
     lengths: Tail | None = None
@@ -110,6 +116,7 @@ class MapCalibration:
             "errors": None if self.errors is None else self.errors.to_dict(),
             "answers": self.answers,
             "negatives": self.negatives,
+            **{name: float(f"{getattr(self, name):.4g}") for name in SCORES if getattr(self, name) is not None},
         }
 
     @staticmethod
@@ -120,6 +127,8 @@ class MapCalibration:
         stored = value_of(parameters, layer, KEY, dict)
         chance, errors = value_of(stored, layer, "chance", dict), stored.get("errors")
         lengths = stored.get("lengths")
+        known = [name for name in SCORES if stored.get(name) is not None]
+        scores: dict[str, Any] = {name: number_of(stored, layer, name, -1.0, 1.0) for name in known}
         if any(type(tail) is not dict for tail in (*chance.values(), errors or {}, lengths or {})):
             raise MapFormatError(f"the {layer} layer's calibration is damaged", "calibrate the map again")
         return MapCalibration(
@@ -128,9 +137,10 @@ class MapCalibration:
             None if errors is None else Tail.read(errors, "errors"),
             whole_of(stored, layer, "answers", 0, _MOST),
             whole_of(stored, layer, "negatives", 0, _MOST),
-            _row(stored, layer, "addend", 3),
-            _places(stored, layer),
-            None if lengths is None else Tail.read(lengths, "lengths"),
+            **scores,
+            addend=_row(stored, layer, "addend", 3),
+            places=_places(stored, layer),
+            lengths=None if lengths is None else Tail.read(lengths, "lengths"),
         )
 
     def scaled(self, covariance: DoubleArray) -> DoubleArray:

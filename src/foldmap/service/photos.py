@@ -48,7 +48,7 @@ def answer_photo(served: ServedMap, body: bytes, wanted: Wanted, settings: Servi
         estimate = localizer.localize(query, prior, radius_m)
         if known_upright_alone(extractor.feature):
             estimate = also_turned(
-                estimate, lambda quarters: localizer.localize(photo.query(extractor, quarters), prior, radius_m)
+                estimate, lambda *how: localizer.localize(photo.query(extractor, *how), prior, radius_m)
             )
     except InputError as error:
         raise lost("no_observation", str(error), [("id", question.id)]) from error

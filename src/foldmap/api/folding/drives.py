@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from foldmap.api.folding.kept_parts import forget_parts
-from foldmap.api.folding.options import Begin, LidarOptions, Note
+from foldmap.api.folding.options import Begin, Beside, LidarOptions, Note
 from foldmap.api.folding.rasters import AtHand, fold_rasters
 from foldmap.api.training.adapting import Adapting, adapt
 from foldmap.atlas import FoldWriter
+from foldmap.atlas.whole import together
 from foldmap.errors import ConfigError, ModelError
 from foldmap.formats.sweeps.drives import RecordedDrive
 from foldmap.geometry import SE3
@@ -63,23 +64,29 @@ def fold_drive(
     asked: DriveFold,
     note: Note = lambda message: None,
     begin: Begin = lambda doing: lambda done, total: None,
+    beside: Beside = lambda layer: None,
 ) -> dict[str, Any]:
     """Fold the map that a drive was built into; gives the summary of ``foldmap fold``, whose errors these are.
 
     Codes are tried with sweeps that are held out of the map; where the drive is too short for that, with simulated
-    ones. Where a network is adapted, they are of the drive's last three tenths, of which it sees nothing.
+    ones. Where a network is adapted, they are of the drive's last three tenths, of which it sees nothing. `beside` is
+    called with the summary once the file is whole: what it writes by `atlas.whole` appears with it, or neither does.
     """
     at_hand = _at_hand(drive, resolution_m, max_range_m, asked.adapting, note, begin)
     options = LidarOptions(curve=asked.report)
     with FoldWriter(asked.output) as writer:
         layer = fold_rasters(writer, [map_tif], options, (None, 0), note, begin("Folding"), at_hand)
-        writer.commit()
+        with together():
+            writer.commit()
+            size = writer.waiting.stat().st_size
+            summary = {"file": str(asked.output), "file_bytes": size, **layer}
+            beside(summary)
     forget_parts(asked.output)
     if asked.report is not None:
         from foldmap.api.folding.trials import write_trials
 
         write_trials(asked.report, asked.output, layer)
-    return {"file": str(asked.output), "file_bytes": asked.output.stat().st_size, **layer}
+    return summary
 
 
 def _at_hand(

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from foldmap.api.folding.kept_parts import forget_parts
-from foldmap.api.folding.options import Begin, LidarOptions, Note, StreetOptions, VisualOptions, refuse_in_update
+from foldmap.api.folding.options import (
+    Begin,
+    Beside,
+    LidarOptions,
+    Note,
+    StreetOptions,
+    VisualOptions,
+    refuse_in_update,
+)
 from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
 from foldmap.api.georeference import ANCHOR, anchor_values, crs_of, refuse_anchor_beside
 from foldmap.atlas import FoldUpdater, FoldWriter
-from foldmap.atlas.whole import file_identity, files_below
+from foldmap.atlas.whole import file_identity, files_below, together
 from foldmap.errors import ConfigError, MapFormatError
 from foldmap.geometry import MetricGrid
 from foldmap.geometry.geopose import Anchor
@@ -39,6 +47,7 @@ def fold(
     crew: Crew = _ALONE,
     note: Note = lambda message: None,
     report: Begin = lambda doing: lambda done, total: None,
+    beside: Beside = lambda layers: None,
 ) -> dict[str, Any]:
     """Fold maps of any kinds into one file: rasters its lidar layer, a scene its visual, street maps its street layer.
 
@@ -64,6 +73,8 @@ def fold(
         crew: who codes a raster's tiles: this process, many, or a cluster. What is written is the same.
         note: called with what a user should know.
         report: called with the name of a kind of work; gives what is called with steps done and in all.
+        beside: called with the layers' dictionaries once the file is whole; what it writes by `atlas.whole` appears
+            with the file, or neither does. Not of an update.
 
     Returns:
         ``file``, ``file_bytes``, ``seconds``, and a dictionary for each layer by its name.
@@ -94,7 +105,7 @@ def fold(
             layers = _update(updater, found, options, note, report)
             _put_anchor(updater, anchor)
     else:
-        layers = _fold(output, found, budget_bytes, into, options, anchor, crew, note, report)
+        layers = _fold(output, found, budget_bytes, into, options, anchor, crew, note, report, beside)
     seconds = round(time.perf_counter() - started_s, 2)
     return {"file": str(output), "file_bytes": output.stat().st_size, "seconds": seconds, **layers}
 
@@ -119,6 +130,7 @@ def _fold(
     crew: Crew,
     note: Note,
     report: Begin,
+    beside: Beside,
 ) -> dict[str, Any]:
     lidar, visual, street = options
     layers: dict[str, Any] = {}
@@ -141,26 +153,28 @@ def _fold(
         if RASTER in found:
             from foldmap.api.folding.rasters import fold_rasters
 
-            beside = scene.default_bytes() if scene is not None and budget_bytes is not None else 0
-            limits = budget_bytes, beside
+            others = scene.default_bytes() if scene is not None and budget_bytes is not None else 0
+            limits = budget_bytes, others
             layers["lidar"] = fold_rasters(writer, found[RASTER], lidar, limits, note, report("Folding"), crew=crew)
         if scene is not None:
             chosen = fold_scene(writer, scene, visual, budget_bytes, report)
         _put_anchor(writer, anchor)
-        writer.commit(budget_bytes)
+        with together():
+            writer.commit(budget_bytes)
+            if chosen is not None:
+                from foldmap.api.folding.scenes import sizes_in
+
+                layers["visual"] = {**sizes_in(writer.waiting), **chosen.summary()}
+            beside(layers)
     forget_parts(output)
     if RASTER in found and lidar.curve is not None:
         from foldmap.api.folding.trials import write_trials
 
         write_trials(lidar.curve, output, layers["lidar"])
-    if chosen is not None:
-        from foldmap.api.folding.scenes import sizes_in
+    if chosen is not None and visual.curve is not None:
+        from foldmap.api.folding.tradeoff import write_tradeoff
 
-        layers["visual"] = {**sizes_in(output), **chosen.summary()}
-        if visual.curve is not None:
-            from foldmap.api.folding.tradeoff import write_tradeoff
-
-            write_tradeoff(visual.curve, chosen, visual, budget_bytes or output.stat().st_size, report)
+        write_tradeoff(visual.curve, chosen, visual, budget_bytes or output.stat().st_size, report)
     return layers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from foldmap.errors import ConfigError
 
@@ -15,6 +16,8 @@ Report = Callable[[int, int], None]
 Note = Callable[[str], None]
 Begin = Callable[[str], Report]
 """Called with the name of a kind of work; what it gives is called with how much is done and how much there is."""
+Beside = Callable[[dict[str, Any]], None]
+"""Called with what is told of a file that is whole and not yet in its place."""
 
 
 @dataclass(frozen=True)

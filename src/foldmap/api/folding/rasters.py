@@ -154,7 +154,12 @@ def _require_possible(options: LidarOptions) -> None:
 
 
 def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:
-    """Fold what stands, where rasters on one grid say so; the payloads' bytes, by their word."""
+    """Fold what stands, where rasters on one grid say so; the payloads' bytes, by their word.
+
+    An outline of another raster, which the file had before, goes with it.
+    """
+    if OUTLINE in writer.layers and isinstance(writer, FoldUpdater):
+        writer.remove_layer(OUTLINE)
     with open_standing(rasters, grid) as standing:
         return {} if standing is None else {"outline_bytes": fold_outline(writer, standing)}
 
@@ -264,7 +269,9 @@ def update_rasters(
         before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
         mixes = options.relief_band is not None
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
-        _outline(updater, rasters if OUTLINE in updater.layers else [], source.grid)
+        standing = opened.enter_context(open_standing(rasters if OUTLINE in updater.layers else [], source.grid))
+        if standing is not None:
+            fold_outline(updater, standing)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)

@@ -14,7 +14,7 @@ from foldmap.api.folding.aligning import align_streets
 from foldmap.api.folding.options import EMBEDDINGS, Note, Report, StreetOptions
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.errors import ConfigError
-from foldmap.formats.crs import moved_points, require_metric, require_true, same_crs
+from foldmap.formats.crs import moved_points, require_metric, require_true, same_crs, to_lonlat
 from foldmap.formats.street.maps import read_street_maps_counted
 from foldmap.formats.street.reading import MapReading, faults_in_words, strict
 from foldmap.geometry import MetricGrid
@@ -60,6 +60,7 @@ def fold_streets(
         "tiles": done.tiles,
         "places": done.places,
         "lane_km": round(done.lane_km, 3),
+        **_places_of(readings),
         "bytes": dict(done.bytes),
         "bytes_a_lane_km": done.bytes_per_km,
         "embeddings": "none" if plan.model is None else plan.vectors,
@@ -89,6 +90,14 @@ def update_streets(
         counts["places_embedded"] += done.places
         report(number, len(readings))
     return {"regions": [reading.street_map.name for reading in readings], **counts, **_account_of(readings), **aligned}
+
+
+def _places_of(readings: Sequence[MapReading]) -> dict[str, str]:
+    """Where on Earth the maps lie, in words: whoever swapped latitude and longitude sees another country."""
+    maps = [one.street_map for one in readings if one.street_map.crs and len(one.street_map.graph.vertices_m)]
+    middles = {one.name: to_lonlat(np.median(one.graph.vertices_m, axis=0)[None], one.crs, one.name)[0] for one in maps}
+    words = {f"{abs(y):.2f} {'S' if y < 0 else 'N'}, {abs(x):.2f} {'W' if x < 0 else 'E'}" for x, y in middles.values()}
+    return {"at": "; ".join(sorted(words))} if 0 < len(words) <= _MOST_NOTES else {}
 
 
 def _in_frame(reading: MapReading, crs: str, note: Note) -> MapReading:

@@ -27,7 +27,7 @@ def consistency_summary(
     """
     rows = [number for number, one in enumerate(stated) if one is not None]
     if not rows:
-        return NOTHING
+        return NOTHING if stated else "unknown: nothing was answered"
     said = [one for one in stated if one is not None]
     axes, found = len(positions[rows[0]]), dict[str, Any]()
     for name, errors, part in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from foldmap.atlas import FoldFile
 from foldmap.bench.lidar.cases import Search, perturbed
 from foldmap.bench.trust.answers import Answer, Expect, Stage, answer_of
-from foldmap.bench.trust.sweep_changes import ELSEWHERE, KINDS, TOWN, SweepKind
+from foldmap.bench.trust.sweep_changes import ELSEWHERE, HERE, KINDS, TOWN, SweepKind, as_driven
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.folded import open_lidar
@@ -88,7 +88,8 @@ class SweepSet:
         return replace(self, sweeps=sweeps, world_SE3_sensors=poses, count=len(sweeps))
 
 
-def town_drive(count: int, seed: int) -> tuple[list[Sweep], list[SE3]]:
+@lru_cache(maxsize=1)
+def town_drive(count: int, seed: int) -> tuple[tuple[Sweep, ...], tuple[SE3, ...]]:
     """So many revolutions through a generated town."""
     for attempt in range(_TOWN_TRIES):
         world, rng = TownWorld(7000 + seed + 100 * attempt), np.random.default_rng([seed, 21, attempt])
@@ -98,7 +99,7 @@ def town_drive(count: int, seed: int) -> tuple[list[Sweep], list[SE3]]:
         path = wander(world.plan, lanes[int(rng.integers(len(lanes)))], _TOWN_M, rng)
         made = list(_first(drive(world, path, seed + 1, build_lidar("spinning64", rng), 10.0, 10.0), count))
         if len(made) == count:
-            return [sweep for sweep, _, _ in made], [pose for _, pose, _ in made]
+            return tuple(sweep for sweep, _, _ in made), tuple(pose for _, pose, _ in made)
     raise PoseInputError(f"no town of the seed {seed} has a street for {count} sweeps", "take another seed")
 
 
@@ -119,21 +120,27 @@ def ask_localizer(
     localizer: LidarLocalizer, resolution_m: float, relief: bool, name: str, asked: SweepSet, stage: Stage
 ) -> Iterator[Answer]:
     """The same of a localizer that is open, in a map of a pixel size, with relief mixed in or without."""
-    for kind in asked.plan():
-        source = asked.town if kind.place == TOWN else asked
-        told, lasts = stage(f"{name}: {kind.name}"), source.last
+    plan = asked.plan()
+    for where in (HERE, TOWN):
+        kinds = [kind for kind in plan if (kind.place == TOWN) == (where == TOWN)]
+        if not kinds:
+            continue
+        source = asked.town if where == TOWN else asked
+        told, lasts = stage(f"{name}: sweeps of {'a generated town' if where == TOWN else 'the drive'}"), source.last
         for number, last in enumerate(lasts):
-            rng = np.random.default_rng([asked.seed, last, *kind.name.encode()])
-            image = _drawn(source, last, kind, resolution_m, relief, rng)
-            prior = perturbed(_asked_at(asked, kind, last, rng), asked.search, rng)
-            reach_m = math.sqrt(2) * asked.search.radius_m
-            estimate = localizer.localize(image, prior, reach_m, asked.search.heading_rad)
-            truth = None if kind.expect is Expect.REFUSED else source.world_SE3_sensors[last].to_se2()
-            query = f"{last:06d}"
-            yield answer_of(
-                estimate, truth, map_name=name, layer="lidar", kind=kind.name, query=query, expect=kind.expect
-            )
-            told(number + 1, len(lasts))
+            drawn = _Drawn(source, last, resolution_m, relief)
+            for done, kind in enumerate(kinds, 1):
+                rng = np.random.default_rng([asked.seed, last, *kind.name.encode()])
+                image = drawn.of(kind, rng)
+                prior = perturbed(_asked_at(asked, kind, last, rng), asked.search, rng)
+                reach_m = math.sqrt(2) * asked.search.radius_m
+                estimate = localizer.localize(image, prior, reach_m, asked.search.heading_rad)
+                truth = None if kind.expect is Expect.REFUSED else source.world_SE3_sensors[last].to_se2()
+                query = f"{last:06d}"
+                yield answer_of(
+                    estimate, truth, map_name=name, layer="lidar", kind=kind.name, query=query, expect=kind.expect
+                )
+                told(number * len(kinds) + done, len(lasts) * len(kinds))
 
 
 def _asked_at(asked: SweepSet, kind: SweepKind, last: int, rng: np.random.Generator) -> SE2:
@@ -144,14 +151,25 @@ def _asked_at(asked: SweepSet, kind: SweepKind, last: int, rng: np.random.Genera
     return asked.world_SE3_sensors[int(rng.choice(rows))].to_se2()
 
 
-def _drawn(
-    source: SweepSet, last: int, kind: SweepKind, resolution_m: float, relief: bool, rng: np.random.Generator
-) -> Observation:
-    """The last few sweeps, each changed alike, laid together and drawn."""
-    stack, seed = SweepStack(resolution_m, source.aggregate, relief=relief), int(rng.integers(1 << 30))
-    image = None
-    for index in range(last - source.aggregate + 1, last + 1):
-        sweep = kind.sweep(source.sweeps[index], np.random.default_rng(seed))
-        image = stack.add(sweep, source.world_SE3_sensors[index])
-    assert image is not None
-    return kind.drawn(image, rng)
+class _Drawn:
+    """The last few sweeps, each changed alike, laid together and drawn; read once, and drawn once as they are."""
+
+    def __init__(self, source: SweepSet, last: int, resolution_m: float, relief: bool) -> None:
+        rows = range(last - source.aggregate + 1, last + 1)
+        self._sweeps = [(source.sweeps[row], source.world_SE3_sensors[row]) for row in rows]
+        self._resolution_m, self._relief = resolution_m, relief
+        self._as_driven: Observation | None = None
+
+    def of(self, kind: SweepKind, rng: np.random.Generator) -> Observation:
+        """As a kind of query changes them."""
+        seed = int(rng.integers(1 << 30))
+        if kind.sweep is not as_driven:
+            return kind.drawn(self._laid(kind, seed), rng)
+        if self._as_driven is None:
+            self._as_driven = self._laid(kind, seed)
+        return kind.drawn(self._as_driven, rng)
+
+    def _laid(self, kind: SweepKind, seed: int) -> Observation:
+        stack = SweepStack(self._resolution_m, len(self._sweeps), relief=self._relief)
+        images = [stack.add(kind.sweep(one, np.random.default_rng(seed)), pose) for one, pose in self._sweeps]
+        return images[-1]

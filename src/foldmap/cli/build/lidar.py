@@ -187,7 +187,7 @@ def build_lidar(
     Raises:
         FoldmapError: what was brought cannot be used; the output is then left as it was.
     """
-    from foldmap.atlas.whole import scratch_beside
+    from foldmap.atlas.whole import scratch_beside, together
     from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.sweeps.drives import open_drive
     from foldmap.lidar.mapping.raster import build_map
@@ -202,7 +202,19 @@ def build_lidar(
         build_map(_usable(drive, left_out), settings, crs_wkt, scratch=scratch) as built,
     ):
         block_px = settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
-        observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px)
+        with together():
+            observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px)
+            chosen = {
+                "sweeps": str(bag or sweeps),
+                "poses": "odometry of the bag" if bag and poses.parent == Path(sweeps).parent else str(poses),
+                **drive.provenance(),
+                "calibration": str(calibration) if calibration else None,
+                "time_limit_s": time_limit_s,
+                "sweeps_left_out": left_out,
+                "crs": crs or None,
+                **asdict(settings),
+            }
+            save_settings(output, "build lidar", chosen)
     notes = []
     if left_out:
         notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
@@ -224,17 +236,6 @@ def build_lidar(
         "sweeps_left_out": len(left_out),
         "notes": notes,
     }
-    chosen = {
-        "sweeps": str(bag or sweeps),
-        "poses": "odometry of the bag" if bag and poses.parent == Path(sweeps).parent else str(poses),
-        **drive.provenance(),
-        "calibration": str(calibration) if calibration else None,
-        "time_limit_s": time_limit_s,
-        "sweeps_left_out": left_out,
-        "crs": crs or None,
-        **asdict(settings),
-    }
-    save_settings(output, "build lidar", chosen)
     if preview:
         picture = output.with_suffix(".png")
         write_preview(output, picture)
@@ -243,9 +244,11 @@ def build_lidar(
         from foldmap.api.folding.drives import fold_drive
 
         with bars() as begin:
-            folded = fold_drive(output, built.grid.resolution_m, settings.max_range_m, drive, folding, say, begin)
-        save_settings(folding.output, "build lidar", {**chosen, **asdict(folding), "chosen": folded})
-        summary["folded"] = folded
+            how = output, built.grid.resolution_m, settings.max_range_m, drive, folding, say, begin
+            said = {**chosen, **asdict(folding)}
+            summary["folded"] = fold_drive(
+                *how, lambda folded: save_settings(folding.output, "build lidar", {**said, "chosen": folded})
+            )
     summary["seconds"] = round(time.perf_counter() - started_s, 2)
     return summary
 

@@ -266,8 +266,10 @@ class Bag:
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is a bag, by its name and those of the files in it."""
+    """Whether a path is a bag, by its name and those of the files in it; a folder with a ``drive.json`` is a drive."""
     if path.is_dir():
+        if (path / "drive.json").is_file():
+            return False
         return (path / METADATA).is_file() or any(any(path.glob(f"*{suffix}")) for suffix in (".mcap", ".db3"))
     return path.suffix.lower() in SUFFIXES
 

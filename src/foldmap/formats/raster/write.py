@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import rasterio.shutil
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
-from foldmap.atlas.whole import scratch_beside, write_whole
+from foldmap.atlas.whole import put_whole, scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import is_world_mercator, require_metric, require_true
 from foldmap.formats.raster.standing import STANDING
@@ -77,7 +76,7 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
             deflated = {"COMPRESS": "DEFLATE", "LEVEL": 6, "PREDICTOR": 2, "OVERVIEW_RESAMPLING": "AVERAGE"}
             blocks = {"BLOCKSIZE": block_px, "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE"}
             rasterio.shutil.copy(plain, cloud, driver="COG", **deflated, **blocks)
-            os.replace(cloud, path)
+            put_whole(cloud, path)
     except (OSError, RasterioError) as error:
         raise ConfigError(f"{path} cannot be written: {error}", "check space and permissions") from error
     return float(observed_px) * grid.resolution_m**2

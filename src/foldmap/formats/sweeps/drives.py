@@ -16,7 +16,14 @@ from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
 from foldmap.geometry import SE3
 from foldmap.geometry.association import DEFAULT_LIMIT_S
 from foldmap.lidar.mapping.alignment import outline
-from foldmap.lidar.mapping.belonging import check_alignment, check_ground, check_poses, pairs_to_compare, probed
+from foldmap.lidar.mapping.belonging import (
+    check_alignment,
+    check_digits,
+    check_ground,
+    check_poses,
+    pairs_to_compare,
+    probed,
+)
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
@@ -100,6 +107,7 @@ def open_drive(
     paired = tuple(names[index] for index in pairing.sweeps)
     drive = RecordedDrive(chosen, world_SE3_sensors, times_s, paired, trajectory, pairing, alone)
     if aligned:
+        check_digits(world_SE3_sensors, str(poses))
         drive.check_aligned(f"{poses} and {sweeps}")
     return drive
 

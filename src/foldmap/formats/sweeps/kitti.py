@@ -16,6 +16,8 @@ from foldmap.geometry import SE3
 _BYTES_PER_POINT = 16
 _FARTHEST_M = 1e8
 """Coordinates beyond the Earth: these bytes are no float32."""
+_LABEL, _MOST_LABELS = 1e-30, 0.9
+"""Whole numbers below 2^28, such as classes and instances, are so small when their bits are read as float32."""
 
 
 def read_kitti_bin(path: Path) -> Cloud:
@@ -32,6 +34,13 @@ def read_kitti_bin(path: Path) -> Cloud:
         found = f"has {len(data)} bytes, not a multiple of {_BYTES_PER_POINT}"
         raise _other_layout(path, data, found, "the file is cut short, or has another layout")
     columns = np.frombuffer(data, "<f4").reshape(-1, 4)
+    told = np.abs(columns[columns != 0])
+    if len(told) and float((told < _LABEL).mean()) > _MOST_LABELS:
+        raise SweepInputError(
+            f"{path} holds whole numbers of 32 bits, as labels of points are written (SemanticKITTI's .label), not "
+            "points",
+            "give the sweeps themselves, velodyne/*.bin",
+        )
     columns = columns[are_returns(columns[:, :3])]
     if not len(columns):
         raise SweepInputError(f"{path} has no points", "leave this sweep and its pose out")

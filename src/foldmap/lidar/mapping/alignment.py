@@ -33,6 +33,8 @@ _STANDING_FITS = 0.5
 _BEYOND_FITS = 0.7
 _TEXTURE_FITS = 20.0
 _LEAST_OVERLAP_PX = 200
+_LEAST_STANDING_PX = 150
+"""So few bits of walls fit anywhere along a street: a lidar whose rosette looks ahead alone draws 10 to 110."""
 _CONTRADICTED = 0.7  # where right poses put them, real sweeps fit best of all: 0.6 to 0.9 for what stands
 _TEXTURE_CONTRADICTED = 0.45
 
@@ -68,7 +70,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class _Drawing:
-    standing: DoubleArray
+    standing: DoubleArray  # 0 all over where little stands
     texture: DoubleArray
     seen: DoubleArray
 
@@ -128,7 +130,8 @@ def _around(score: DoubleArray, reach: DoubleArray, given_m: DoubleArray) -> flo
 
 
 def _draw(seen: Outline, turned: DoubleArray) -> _Drawing:
-    standing = gaussian_filter((_counts(seen.standing_m, turned) > 0).astype(np.float64), 1.0)
+    stands = _counts(seen.standing_m, turned) > 0
+    standing = gaussian_filter((stands & (stands.sum() >= _LEAST_STANDING_PX)).astype(np.float64), 1.0)
     count = _counts(seen.ground_m, turned)
     total = _counts(seen.ground_m, turned, seen.brightness)
     mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)

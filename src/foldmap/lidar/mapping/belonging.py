@@ -26,6 +26,7 @@ _OUT_OF_PLANE = math.sin(math.radians(45))
 _OFF_THE_GROUND = math.sin(math.radians(30))
 _STEEPEST_GROUND = math.radians(20)
 _STRIDE_M = 1.0
+_COARSE_M = 0.1
 _FARTHEST_M = 300.0
 _LOWEST_SENSOR_M = 0.1
 _HIGH_SENSOR_M, _ON_GROUND_M, _LEAST_ON_GROUND = 6.0, 0.3, 0.1
@@ -38,6 +39,10 @@ _JUMPS = 2
 _WRONG_SHARE = 1 / 3
 _ASKEW = math.radians(20)
 _ORDER = "give rows t x y z qx qy qz qw (qw last), or name the columns in a header: # t x y z qw qx qy qz"
+_HANGS = (
+    "a lidar that hangs upside down is turned about x, all points to (x, -y, -z), all quaternions to "
+    "(qw, qz, -qy, -qx), of matrices the second and third column negated; else, "
+)
 _CAMERA = "if these are a camera's poses, give its --calibration; else give world_T_sensor with x forward, y left, z up"
 
 
@@ -54,11 +59,25 @@ def check_poses(world_SE3_sensors: Sequence[SE3], where: str) -> None:
     tilt = np.arccos(np.clip(matrices[:, 2, 2], -1, 1))
     steep = np.flatnonzero(tilt > _STEEPEST_AXIS)
     if len(steep):
+        hangs = float(np.median(tilt)) > np.pi - _STEEPEST_AXIS
         raise PoseInputError(
             f"{where}: in pose {steep[0] + 1} ({len(steep)} of {len(tilt)}) the sensor's z axis lies "
             f"{math.degrees(tilt[steep[0]]):.0f} degrees from upright",
-            f"for quaternions, {_ORDER}; {_CAMERA}",
+            f"{_HANGS if hangs else ''}for quaternions, {_ORDER}; {_CAMERA}",
         )
+
+
+def check_digits(world_SE3_sensors: Sequence[SE3], where: str) -> None:
+    """Raise a PoseInputError where places went through float32, whose steps are coarse far from the origin."""
+    at_m = np.array([pose.translation_m for pose in world_SE3_sensors]).reshape(-1, 3)
+    for name, axis_m in zip("xyz", at_m.T, strict=True):
+        step_m = float(np.spacing(np.float32(np.abs(axis_m).max(initial=0.0))))
+        uneven = len(axis_m) > 2 and bool(np.diff(axis_m, 2).any())
+        if step_m >= _COARSE_M and uneven and bool((axis_m.astype(np.float32) == axis_m).all()):
+            raise PoseInputError(
+                f"{where}: {name} goes in steps of {step_m:g} m, as float32 has them at {axis_m[0]:,.0f} m",
+                "write the poses from float64, with centimetres, or take an origin off before",
+            )
 
 
 def _strides(matrices: DoubleArray) -> DoubleArray:

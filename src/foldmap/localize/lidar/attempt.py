@@ -30,7 +30,7 @@ from foldmap.localize.lidar.dense import CANDIDATE_RADIUS_M, DenseMatcher, Windo
 from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.localize.lidar.search import WindowMatch
 from foldmap.localize.lidar.view import DecodedMap, check_resolution
-from foldmap.localize.lidar.whole_map import WholeMap
+from foldmap.localize.lidar.whole_map import WholeMap, places_around
 from foldmap.types import DoubleArray
 
 _GUARD_PX = 3  # searched beyond the radius asked for, so that a pose at that radius is not at the rim
@@ -38,6 +38,7 @@ _WIDE_M = 4.0
 SHARED_M = 0.04
 """Standard deviation of what all blocks share: errors of the map and its cells, motion within a revolution."""
 _RIVAL_SHARE = 0.85
+_CANDIDATES, _NEAR_RAD = 4, math.radians(2.5)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,22 @@ class LidarMatcher:
         whole = WholeMap(self.folded) if isinstance(self.folded, MarksMap) else None
         return whole if whole is not None and whole.fits else None
 
+    def fits_elsewhere(self, observation: Observation, pose: SE2, least: float) -> str:
+        """Where within 100 m of a pose an observation fits with a score of ``least``, in words; empty where nowhere.
+
+        What fits is as sharp as an answer that is `ok`; streets are their own mirror images, so that needs no
+        distinction. Of marks alone: other codes take too long to search.
+        """
+        sharp = replace(self.thresholds, warn_distinction=0.0)
+        if not isinstance(self.folded, MarksMap):
+            return ""
+        for place in places_around(self.folded, observation, pose)[:_CANDIDATES]:
+            there = self.attempt_window(observation, place, CANDIDATE_RADIUS_M, coarse_headings_rad(_NEAR_RAD, 11))
+            found = there.features
+            if found is not None and found.score >= least and decide(found, sharp)[0] is Status.OK:
+                return f"it fits {_apart_m(place, pose):.0f} m away with a score of {found.score:.3f}"
+        return ""
+
     def attempt(
         self,
         observation: Observation,
@@ -100,7 +117,7 @@ class LidarMatcher:
             return self.attempt_window(observation, prior, radius_m, headings)
         start_s = time.perf_counter()
         check_resolution(self.folded, observation)
-        near = coarse_headings_rad(math.radians(2.5), 11)
+        near = coarse_headings_rad(_NEAR_RAD, 11)
         among = trials_of(radius_m, heading_range_rad, self.folded.grid.resolution_m)
         attempts = [
             self.attempt_window(observation, centre, CANDIDATE_RADIUS_M, near, among)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, encode_raster
 from foldmap.lidar.fit_coder import raster_of
@@ -38,7 +39,10 @@ from foldmap.localize.lidar.calibrate import (
     worth_of,
 )
 from foldmap.localize.lidar.confidence import calibration_of, decide, thresholds_of
+from foldmap.localize.lidar.localizer import LidarLocalizer
+from foldmap.localize.lidar.view import DecodedMap
 from foldmap.localize.protection import RISK
+from foldmap.localize.tail import LEAST, Tail
 from foldmap.types import DoubleArray
 
 SIMULATED, HELD_OUT = "simulated", "held out"
@@ -47,6 +51,8 @@ _MARGIN_M = 10.0
 _PRIOR_M = 1.0
 _LEAST_OBSERVED = 0.05
 _FAR_M = 1e6
+_WIDE_M, _RIVALS = 4.5, 0.1  # searched for what a wrong query reaches at best; how many may score higher
+_REAL = 0.9  # real sweeps score a little less than simulated ones
 _LOST_OK = 0.05  # share of answers that a smaller code may lose against the best
 _LOST_ERROR = 1.25  # and the factor by which its errors may be larger
 
@@ -147,6 +153,7 @@ def map_calibration(
     resolution_m, rng = source.grid.resolution_m, np.random.default_rng(seed)
     others = replace(thresholds_of(SimpleNamespace(model=model)), warn_distinction=0.0)
     distances, distinctions = list[float](), list[float]()
+    fits, rivals = list[float](), list[float]()
     before = list[Observation]()
     for pair in simulated_places(source, places, seed):
         opened, own = in_memory(model, raster_of(pair, resolution_m))[0], observation_of(pair, resolution_m)
@@ -154,13 +161,26 @@ def map_calibration(
             attempt, _, distance = attempt_pair(opened, pair, own, _PRIOR_M, rng)
             if attempt.estimate.status.has_pose:
                 distances.append(distance)
+            if attempt.features is not None:
+                fits.append(attempt.features.score)
+        if isinstance(model, MarksModel):
+            rivals += [_best_score(opened, one) for one in (mirrored(own), *before[-1:])]
         wrong = [shuffled(own, rng), shuffled(own, rng), mirrored(own), *before]
         tried = [attempt_pair(opened, pair, one, _PRIOR_M, rng).attempt.features for one in wrong]
         for one in tried:
             passes = one is not None and decide(one, others)[0] is Status.OK
             distinctions.append(one.distinction if one is not None and passes else 0.0)
         before = [*before[-1:], own]
-    return own_or_worse(worth_of(distances, distinctions), calibration_of(SimpleNamespace(model=model)))
+    worth = own_or_worse(worth_of(distances, distinctions), calibration_of(SimpleNamespace(model=model)))
+    if len(rivals) < LEAST:
+        return worth
+    return replace(worth, fit=_REAL * float(np.median(fits)), rival=Tail.of(np.array(rivals)).exceeded_at(_RIVALS))
+
+
+def _best_score(opened: DecodedMap, observation: Observation) -> float:
+    """The best of the middle of a map at whatever heading, of an observation that was made elsewhere."""
+    features = LidarLocalizer.open(opened).attempt(observation, SE2(0.0, 0.0, 0.0), _WIDE_M, math.pi).features
+    return 0.0 if features is None else features.score
 
 
 def own_or_worse(own: MapCalibration, usual: MapCalibration) -> MapCalibration:

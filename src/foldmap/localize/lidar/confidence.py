@@ -188,6 +188,16 @@ def faint(features: MatchFeatures, thresholds: ConfidenceThresholds) -> str:
     return f"score {features.score:.3f} < {thresholds.warn_score:g}, {doubt}" if status is Status.DEGRADED else ""
 
 
+def doubted(features: MatchFeatures, calibration: MapCalibration) -> float | None:
+    """The score that the observation must have nowhere else in the map for its match to be believed.
+
+    None where the match is in no doubt: it scores higher than wrong places of this map do, or as half of the right
+    ones, or nobody knows what those do.
+    """
+    fit, rival = calibration.fit, calibration.rival
+    return None if fit is None or rival is None or features.score >= min(fit, rival) else fit
+
+
 def tells_the_place(features: MatchFeatures, thresholds: ConfidenceThresholds) -> bool:
     """Whether a match is distinct enough for `ok`, of this place and of no street alike.
 

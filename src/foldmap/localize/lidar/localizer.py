@@ -18,6 +18,7 @@ from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
     LidarEstimate,
+    doubted,
     faint,
     raised,
     tells_the_place,
@@ -103,16 +104,21 @@ class LidarLocalizer(LidarMatcher):
     ) -> LidarEstimate:
         """Localize one observation near a prior, by itself; arguments and errors as `attempt`.
 
-        Of the best pose alone nothing else is known: a faint match that anything speaks against is `no_match`.
+        Of the best pose alone nothing else is known: a faint match that anything speaks against is `no_match`. One with
+        a score that wrong places of this map reach is looked for around, and is `ambiguous` where it fits elsewhere as
+        right ones do.
         """
         found = self.attempt(observation, prior, radius_m, heading_range_rad, heading_count)
         estimate = found.estimate
         if found.features is None or estimate.pose is None:
             return estimate
-        doubt = faint(found.features, raised(self.thresholds, self.calibration))
+        status, doubt = Status.NO_MATCH, faint(found.features, raised(self.thresholds, self.calibration))
+        score = doubted(found.features, self.calibration)
+        if not doubt and score is not None:
+            status, doubt = Status.AMBIGUOUS, self.fits_elsewhere(observation, estimate.pose, score)
         if not doubt:
             return estimate
-        return Estimate.without_pose(Status.NO_MATCH, replace(estimate.diagnostics, reason=doubt))
+        return Estimate.without_pose(status, replace(estimate.diagnostics, reason=doubt))
 
     def start(self, prior: SE2, sigma_m: float = 0.3, sigma_heading_rad: float = math.radians(1.0)) -> LidarFilter:
         """Begin a drive at a rough pose; a PoseInputError where it is not finite or a sigma not positive."""

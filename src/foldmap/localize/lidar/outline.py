@@ -40,7 +40,7 @@ street, which explain up to 0.73, by 0.92 at most.
 """
 _CLOSE = 0.7
 """Share explained from which on a pose is worth its covariance: at a map's end what is far alone is laid on it."""
-_SIGMA_M, _MOST_SIGMA_M, _SIGMA_RAD = 0.1, 2.0, math.radians(0.5)
+_SIGMA_M, _MOST_SIGMA_M, _SIGMA_RAD = 0.08, 2.0, math.radians(0.5)
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def _peak(scores: FloatArray, at: Sequence[int]) -> tuple[tuple[float, float, fl
 
 
 def _covariance(curved: DoubleArray) -> DoubleArray:
-    """By how sharply a match falls off along its two axes: 10 cm where it does within a cell, wide along bare walls."""
+    """By how sharply a match falls off along its two axes: 8 cm where it does within a cell, wide along bare walls."""
     values, axes = np.linalg.eigh(curved)
     sigmas_m = np.clip(_SIGMA_M / np.sqrt(np.maximum(values, 1e-6)), _SIGMA_M, _MOST_SIGMA_M)
     covariance = np.zeros((3, 3))

@@ -24,6 +24,7 @@ from foldmap.lidar.observation import Observation, extent_of
 from foldmap.localize.lidar.marks import MarksMatcher
 from foldmap.types import AnyArray, FloatArray
 
+AROUND_M = 100.0
 MOST_BLOCKS = 16
 _BLOCK_PX = 1024
 _SPOT_PX = 16  # of so many cells square, at one heading, only the best counts
@@ -59,14 +60,17 @@ class _Block(NamedTuple):
     north_m: float
 
 
-class WholeMap:
-    """Searches all of a map for an observation, again and again; `fits` says whether it is small enough for that."""
+_AROUND = Coarse(headings=120)
 
-    def __init__(self, folded: MarksMap, coarse: Coarse | None = None) -> None:
+
+class WholeMap:
+    """Searches all of a map, or a part of it, for an observation, again and again; `fits` says what is small enough."""
+
+    def __init__(self, folded: MarksMap, coarse: Coarse | None = None, part: MetricGrid | None = None) -> None:
         self._folded, self._coarse = folded, coarse or Coarse()
         self._finely: Callable[[list[SE2]], list[SE2]] = lambda poses: poses[:_CANDIDATES]
         self._side = _sight_px(folded.grid.resolution_m, self._coarse)
-        self._size, self._corners = _blocks_of(folded.grid, self._side, self._coarse.cell_m)
+        self._size, self._corners = _blocks_of(part or folded.grid, self._side, self._coarse.cell_m)
         self._blocks: list[_Block] | None = None  # made when they are first asked for
         self._turned: FloatArray | None = None
         self._next = 0
@@ -158,6 +162,18 @@ class WholeMap:
         valid = _valid_px(self._size, self._side)
         scale = 1.0 / np.sqrt(np.maximum(around[:valid, :valid], 0.0) + _EVEN_MARKS)
         return _Block(transform, scale.astype(np.float32), west_m, north_m)
+
+
+def places_around(folded: MarksMap, observation: Observation, pose: SE2) -> list[SE2]:
+    """The likeliest poses within `AROUND_M` of one, along both axes, and not near it: the likeliest first."""
+    grid, reach_px = folded.grid, round(AROUND_M / folded.grid.resolution_m)
+    middle = np.clip(np.rint(grid.pixel_of(np.array([[pose.x_m, pose.y_m]]))[0]), 0, grid.shape).astype(int)
+    first, end = np.maximum(middle - reach_px, 0), np.minimum(middle + reach_px, grid.shape)
+    sides = np.maximum(end - first, 1)
+    around = WholeMap(folded, _AROUND, grid.window(*first.tolist(), *sides.tolist()))
+    around.begin(observation)
+    found = around.advance(_AROUND.headings)
+    return [one for one in found if math.hypot(one.x_m - pose.x_m, one.y_m - pose.y_m) > _SAME_M]
 
 
 def _finely(folded: MarksMap, observation: Observation, poses: list[SE2]) -> list[SE2]:

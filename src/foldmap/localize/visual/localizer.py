@@ -212,10 +212,15 @@ class VisualLocalizer:
         return max(least, settings.evidence_least), max(enough, settings.evidence_ok)
 
     def _rivals(self, best: Support, rival: Support) -> bool:
-        """Whether another pose cannot be told from the best one."""
+        """Whether another pose cannot be told from the best one: by what it explains, or as the map is seen there too.
+
+        Of two places that look alike the one of which the map has more points explains more. A pose that is wrong
+        because of one poster lacks what is around the other.
+        """
         close = rival.explained > self.settings.rival * best.explained
         likely = rival.evidence >= self.settings.evidence_least
-        return close and likely and not best.exceeds(rival, self.settings.rival_sigmas)
+        seen_too = rival.seen > self.settings.rival_seen * best.seen and rival.evidence >= self._evidence_asked()[1]
+        return seen_too or (close and likely and not best.exceeds(rival, self.settings.rival_sigmas))
 
 
 def _matcher(visual_map: VisualMap, settings: VisualSettings) -> Matcher:

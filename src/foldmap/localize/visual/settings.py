@@ -31,6 +31,8 @@ class VisualSettings:
         look: so many points in view are looked for in each round.
         rival, rival_sigmas: a second pose that explains more than this share of what the best one explains is counted
             point by point, and the answer ambiguous where the best one does not explain more by so many sigmas.
+        rival_seen: or where the points of the map that the second one should see are found as well as this share of
+            those of the best one, with the evidence of an `ok` answer.
         sigma_rad_ok, sigma_rad_most: largest standard deviation of the rotation of an `ok` and of a degraded answer.
     """
 
@@ -52,6 +54,7 @@ class VisualSettings:
     look: tuple[int, ...] = (1500, 1500, 3000, 6000, 6000)
     rival: float = 0.5
     rival_sigmas: float = 4.0
+    rival_seen: float = 0.7
     sigma_rad_ok: float = math.radians(0.5)
     sigma_rad_most: float = math.radians(5.0)
     seed: int = 0

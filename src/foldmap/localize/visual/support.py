@@ -55,6 +55,11 @@ class Support:
         """Keypoints that the pose explains beyond chance: which of two poses is better."""
         return (self.found - self.chance * self.asked) * self.visible / max(self.asked, 1)
 
+    @property
+    def seen(self) -> float:
+        """Share of the map's points there that are found beyond chance."""
+        return self.found / max(self.asked, 1) - self.chance
+
     def exceeds(self, other: Support, sigmas: float) -> bool:
         """Whether this pose explains more than another by so many standard deviations of the difference."""
         spread = sum(each.found * (each.visible / max(each.asked, 1)) ** 2 for each in (self, other))

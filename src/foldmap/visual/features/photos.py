@@ -31,13 +31,15 @@ class PhotoFeatures:
         """Extract the features of one photo; `MapInputError` where there is none, or it cannot be decoded."""
         return self.load_turned(name, 0)
 
-    def load_turned(self, name: str, quarters: int) -> Features:
+    def load_turned(self, name: str, quarters: int, small: bool = False) -> Features:
         """The same as `foldmap.visual.features.turned.extract_turned` finds them."""
         if name not in self._known:
             raise MapInputError(f"there is no photo {name!r} in {self._folder}", "check the folder of photos")
         image = read_image(self._folder / name)
         try:
-            return extract_turned(self._extractor, image, quarters) if quarters else self._extractor.extract(image)
+            if not quarters:
+                return self._extractor.extract(image)
+            return extract_turned(self._extractor, image, quarters, small)
         except MapInputError as error:
             raise MapInputError(f"{self._folder / name}: {error.message}", error.cure) from error
 

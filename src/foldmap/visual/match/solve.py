@@ -12,6 +12,7 @@ from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.match.view import View
 
 MIN_MATCHES = 4  # three points leave up to four poses; a fourth chooses
+_LEAST_SAMPLES = 100  # PoseLib itself draws more where few matches agree
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ def ransac_pose(
     iterations: int,
     seed: int = 0,
     polish: int = 100,
+    times: float = 3.0,
 ) -> tuple[DoubleArray, int] | None:
     """Find the pose of a moment's views that most matches agree with, within ``error_px``, in at most so many samples.
 
-    Matches come best first: sampling is progressive (PROSAC). One view is solved as an absolute pose, several as a
-    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many
-    matches agree; None where there are too few matches or no pose.
+    Matches come best first: sampling is progressive (PROSAC). It ends after so many ``times`` the samples of which one
+    would be of such matches alone, by the share that agrees. One view is solved as an absolute pose, several as a
+    generalized camera; it is refined in at most ``polish`` steps. Gives rig_SE3_world (4, 4) and how many matches
+    agree; None where there are too few matches or no pose.
     """
     if sum(len(part) for part in matched) < MIN_MATCHES:
         return None
@@ -45,7 +48,8 @@ def ransac_pose(
     options: dict[str, Any] = {
         "max_reproj_error": error_px,
         "max_iterations": iterations,
-        "min_iterations": iterations // 10,
+        "min_iterations": min(iterations // 10, _LEAST_SAMPLES),
+        "dyn_num_trials_mult": times,
         "progressive_sampling": len(views) == 1,
         "seed": seed,
     }

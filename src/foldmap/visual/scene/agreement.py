@@ -12,7 +12,11 @@ from foldmap.visual.scene.colmap_library import ColmapRun
 from foldmap.visual.scene.pair_lists import Pair
 
 _FAR_PX = 4.0  # as far as matches may lie from their epipolar lines when pairs are verified without poses
-_LEAST_SHARE = 0.6
+_LEAST_SHARE, _SOME_SHARE = 0.6, 0.3
+_ALIKE = (
+    "where places look alike (a symmetric room, the same poster twice) match photos of one place alone, --matching "
+    "sequential or a file of their pairs; else, "
+)
 _LEAST_MATCHES, _ENOUGH = 100, 20_000
 
 
@@ -36,9 +40,11 @@ def require_agreement(
     best = int(np.argmax(others))
     if others[best] >= _LEAST_SHARE * of:
         said = f"{said}, and {100 * others[best] / of:.0f} % where they are read {words[best]}"
+    alike = near[0] >= _SOME_SHARE * total and others[best] * total < near[0] * of
     raise MapInputError(
         said,
-        "check that poses are camera_SE3_world (hloc, COLMAP; qw first) or world_SE3_camera (TUM; qw last, 7-Scenes), "
+        f"{_ALIKE if alike else ''}check that poses are camera_SE3_world (hloc, COLMAP; qw first) or world_SE3_camera "
+        "(TUM; qw last, 7-Scenes), "
         "the camera's x right, y down, z ahead, that each is of its own photo, and the camera",
     )
 
