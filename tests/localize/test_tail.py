@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.evidence import MapCalibration, mahalanobis, surprise
 from foldmap.localize.protection import ALERT_LIMITS, AlertLimit
 from foldmap.localize.tail import Scatter, Tail, distance_at, gaussian_exceeded_at, length_at
+from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
@@ -45,7 +47,8 @@ def test_distances_of_scattering_sigmas_are_bounded_by_their_law(freedom: float,
     law, rng = stats.f(3, freedom), np.random.default_rng(count)
     levels = [Tail.of_distances(np.sqrt(3 * law.rvs(count, random_state=rng)), 3).exceeded_at(1e-3) for _ in range(9)]
     true = math.sqrt(3 * law.isf(1e-3))
-    assert 0.9 * true < np.median(levels) < 1.5 * true
+    # of some dozen the shape stays near what is usual
+    assert (0.75 if count < 100 else 0.9) * true < np.median(levels) < 1.5 * true
     if count == 600:
         assert max(levels) < 1.7 * true
 
@@ -183,6 +186,32 @@ def test_a_limit_lowers_ok_alone() -> None:
 def test_an_unknown_limit_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="reid-street"):
         AlertLimit.read(text)
+
+
+def test_levels_of_photos_are_set_by_the_lengths_of_errors() -> None:
+    """Errors across a long axis are large in its sigmas, and short: the level need not grow with them."""
+    rng = np.random.default_rng(5)
+    axes, own = np.array([0.2, 0.2, 1.0]), np.diag([0.04, 0.04, 1.0])
+    drawn = rng.normal(size=(2000, 3)) * axes
+    drawn[::10, :2] *= 3.0
+    covariances = np.tile(own, (len(drawn), 1, 1))
+    lengths = np.linalg.norm(drawn, axis=1)
+    tail = Tail.of_lengths(lengths[:1000], covariances[:1000])
+    assert tail.exceeded_at(1e-3) == pytest.approx(1.0, abs=0.2)
+    distances = [mahalanobis(error, own) for error in drawn[:1000]]
+    errors = Tail.of_distances(distances, 3)
+    covariance = np.kron(np.eye(2), own)
+    photo = CameraEstimate(Status.OK, np.eye(4), covariance, CameraDiagnostics(), errors=errors, lengths=tail)
+    level, longer, likelier = (
+        photo.protection_level(),
+        replace(photo, lengths=None).protection_level(),
+        photo.protection_level(1e-2),
+    )
+    assert level is not None
+    assert longer is not None
+    assert likelier is not None
+    assert likelier.position < level.position < 0.8 * longer.position
+    assert np.mean(lengths[1000:] > level.position) <= 2e-3
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -6,17 +6,19 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
 
 from point_shell import CAMERA, apart, photo, pose_at, scene
 
-from foldmap.errors import MapInputError
+from foldmap.errors import MapFormatError, MapInputError
 from foldmap.localize.estimate import Status
-from foldmap.localize.evidence import MapCalibration, mahalanobis
+from foldmap.localize.evidence import MapCalibration, doubt_at, mahalanobis
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.beside import found_beside
 from foldmap.localize.visual.freed import Freed, centre_free, gain_of, off_centre
@@ -25,6 +27,7 @@ from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
 from foldmap.localize.visual.search import Hypothesis
 from foldmap.localize.visual.support import Support
+from foldmap.localize.visual.widening import HeldErrors, doubted_places, fitted
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.fold import VisualPlan
@@ -32,6 +35,7 @@ from foldmap.visual.match.lens import moved_by
 from foldmap.visual.match.solve import Correspondences, refine_pose
 from foldmap.visual.match.view import View, prepare
 from foldmap.visual.scene.average import track_means
+from foldmap.visual.scene.refitting import refitted
 from foldmap.visual.source import Query, SceneModel
 
 CALIBRATED = MapCalibration(chance={EVIDENCE: Tail(1.0, 0.5, 0.1, 100)})
@@ -189,28 +193,105 @@ def test_a_guess_makes_a_pose_less_sure() -> None:
         replace(query, intrinsics="hearsay")
 
 
+def errors_of(off: np.ndarray, sigma: float = 1.0) -> HeldErrors:
+    """Errors by a camera's axes, of matches that give each axis the same sigma."""
+    return HeldErrors(off, np.tile(sigma**2 * np.eye(3), (len(off), 1, 1)), np.zeros_like(off))
+
+
+def test_what_a_map_adds_along_the_view_is_told_from_what_its_matches_miss() -> None:
+    rng = np.random.default_rng(1)
+    own = rng.normal(size=(120, 3)) * rng.uniform(0.5, 2.0, 120)[:, None]
+    covariance = np.einsum("n,ij->nij", (own**2).mean(1) + 0.2, np.eye(3))
+    steady = HeldErrors(own, covariance, np.zeros_like(own))
+    scale, addend = fitted(steady)
+    assert not addend.any()
+    assert 0.6 < scale < 1.1
+    jumping = replace(steady, off=own + rng.normal(size=(120, 1)) * [0.0, 0.0, 8.0])
+    scale, addend = fitted(jumping)
+    assert addend[2] == pytest.approx(8.0, rel=0.2)
+    assert addend[:2].max() < 1.0
+    assert 0.5 < scale < 1.2
+    # camera x east, y down, z north: what is added along the view lies north
+    camera_SE3_world = np.eye(4)
+    camera_SE3_world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    covered = MapCalibration(sigma_scale=2.0, addend=(0.0, 0.0, 3.0)).at(np.eye(6), camera_SE3_world)
+    assert np.allclose(covered, np.diag([4.0, 13.0, 4.0, 4.0, 4.0, 4.0]))
+
+
+def test_places_where_images_contradict_the_points_are_doubted() -> None:
+    model = scene(3, points=800, images=40)
+    assert doubted_places(model) == ()
+    centres = -np.einsum("nji,nj->ni", model.camera_SE3_world[:, :3, :3], model.camera_SE3_world[:, :3, 3])
+    apart_m = np.linalg.norm(centres - centres[0], axis=1)
+    poses = model.camera_SE3_world.copy()
+    poses[np.argsort(apart_m)[:8], 0, 3] += 0.05
+    places = doubted_places(replace(model, camera_SE3_world=poses))
+    times = np.array([doubt_at(places, centre) for centre in centres])
+    assert times.min() >= 1.0
+    assert times[np.argsort(apart_m)[:3]].min() > 1.5
+    assert times[np.argsort(apart_m)[-3:]].max() < times[np.argsort(apart_m)[:3]].min()
+    stored = MapCalibration(addend=(0.1, 0.2, 0.3), places=places)
+    read = MapCalibration.read({"calibration": stored.to_dict()}, "visual")
+    assert read is not None
+    assert [one.times for one in read.places] == pytest.approx([one.times for one in places], rel=1e-3)
+    assert read.addend == pytest.approx((0.1, 0.2, 0.3))
+    plain = MapCalibration()
+    assert read.at(np.eye(6), poses[0])[5, 5] == pytest.approx(times[0] ** 2, rel=1e-2)
+    assert np.array_equal(plain.at(np.eye(6), poses[0]), np.eye(6))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"addend": [1.0]}, {"addend": "1"}, {"places": [[0, 0, 0]]}, {"places": [[0, 0, 0, 0.5]]}, {"places": 3}],
+)
+def test_damaged_addends_and_places_are_refused(damaged: dict[str, object]) -> None:
+    with pytest.raises(MapFormatError, match=r"addend|places"):
+        MapCalibration.read({"calibration": {**MapCalibration().to_dict(), **damaged}}, "visual")
+
+
+def test_points_lie_where_the_images_that_are_left_put_them() -> None:
+    model, _, _ = made()
+    tracks = model.tracks
+    point = int(np.bincount(tracks.point).argmax())
+    chosen = np.arange(len(model.points_world)) == point
+    moved = model.points_world + 0.05 * chosen[:, None]
+    again = refitted(replace(model, points_world=moved), chosen)
+    assert np.array_equal(again[~chosen], moved[~chosen])
+    rows = tracks.point == point
+    poses, seen = model.camera_SE3_world[tracks.image[rows]], CAMERA.unproject(tracks.xy_px[rows])[:, :2]
+
+    def residuals(where: np.ndarray) -> np.ndarray:
+        local = poses[:, :3, :3] @ where + poses[:, :3, 3]
+        return np.linalg.norm((seen - local[:, :2] / local[:, 2:]) * CAMERA.focal_px, axis=1)
+
+    best = least_squares(residuals, moved[point], loss="cauchy")
+    assert again[point] == pytest.approx(best.x, abs=2e-4)
+
+
+def test_cameras_of_a_rig_are_held_out_together() -> None:
+    names = [f"{camera}/{k:06d}.png" for camera in ("left", "right") for k in range(48)]
+    (first, *_) = held_out_turns(SimpleNamespace(image_names=names), 16)  # type: ignore[arg-type]
+    assert {name.replace("left", "right") for name in first} == {name for name in first if "right" in name}
+    assert 6 * len(first) <= len(names)
+
+
 def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
     model, means, _ = made()
     plan = VisualPlan(np.arange(len(model.points_world)), raw_for(means))
     (names,) = held_out_turns(model, 4)
     out = HeldOutImages(model, names)
     assert not set(names) & set(out.rest.image_names)
-    errors, distances = out.localize(plan, tmp_path / "trial.fold")
-    assert len(errors) == len(distances) == 4
-    assert (errors < 0.02).all()
+    distances, errors = out.localize(plan, tmp_path / "trial.fold")
+    assert len(distances) == len(errors) == 4
+    assert (distances < 0.02).all()
     # too few to tell: nothing is claimed
     assert with_errors(CALIBRATED, model, plan).errors is None
-    drawn = np.linalg.norm(np.random.default_rng(0).normal(size=(400, 3)), axis=1)
-    calibrated = with_errors(CALIBRATED, model, plan, 2.5 * drawn)
-    assert calibrated.sigma_scale == pytest.approx(2.5, rel=0.15)
-    assert calibrated.chance == CALIBRATED.chance
-    # images of the map's own day err less than photos do: they make no answer surer than its matches
-    surer = with_errors(CALIBRATED, model, plan, 0.5 * drawn)
-    assert surer.sigma_scale == 1.0
-    assert surer.errors is not None
-    assert calibrated.errors is not None
-    level = 0.5 / 2.5 * calibrated.sigma_scale * calibrated.errors.exceeded_at(1e-3)
-    assert surer.errors.exceeded_at(1e-3) == pytest.approx(level, rel=0.05)
+    drawn = np.random.default_rng(0).normal(size=(400, 3))
+    for times in (0.5, 2.5):
+        calibrated = with_errors(CALIBRATED, model, plan, errors_of(times * drawn), places=())
+        assert calibrated.sigma_scale == pytest.approx(times, rel=0.15)
+        assert (calibrated.chance, calibrated.addend) == (CALIBRATED.chance, ())
+        assert calibrated.errors is not None
 
 
 def test_a_pose_that_the_points_contradict_is_no_truth_for_held_out_images() -> None:

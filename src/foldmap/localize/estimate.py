@@ -70,6 +70,7 @@ class Estimate(Generic[Pose, Signals]):
             (rad). A PoseInputError where it is not finite, symmetric and positive definite.
         errors: how far errors go beyond the covariance in this map: the tail of the position's Mahalanobis distance to
             the truth; None where the map was not calibrated.
+        lengths: of photos where the map knows it, the tail of `Tail.of_lengths`: then it sets the protection level.
     """
 
     status: Status
@@ -77,6 +78,7 @@ class Estimate(Generic[Pose, Signals]):
     covariance: DoubleArray | None
     diagnostics: Signals
     errors: Tail | None = field(default=None, kw_only=True)
+    lengths: Tail | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.pose is not None) != self.status.has_pose:
@@ -111,14 +113,19 @@ class Estimate(Generic[Pose, Signals]):
         """What the error stays under but for this risk; None without a pose, or where the map was not calibrated.
 
         A planar position whose Mahalanobis distance is d is off by at most d standard deviations in every direction,
-        so the distance exceeded at the risk bounds them all; of a photo, errors of that distance lie all around. It is
-        never taken below a Gaussian's. Rotations are given the same distance, of their own covariance.
+        so the distance exceeded at the risk bounds them all; of a photo, errors of that distance lie all around, or
+        their lengths have a tail of their own. It is never taken below a Gaussian's. Rotations are given the same
+        tail, of their own covariance.
         """
         if self.pose is None or self.covariance is None or self.errors is None:
             return None
         if not isinstance(self.pose, SE2):
             sides = (self.covariance[:3, :3], self.covariance[3:, 3:])
-            return ProtectionLevel(risk, *(length_at(self.errors, risk, side) for side in sides))
+            if self.lengths is None:
+                return ProtectionLevel(risk, *(length_at(self.errors, risk, side) for side in sides))
+            times = self.lengths.exceeded_at(risk)
+            each = (max(length_at(None, risk, side), times * length_at(None, RISK, side)) for side in sides)
+            return ProtectionLevel(risk, *each)
         distance = distance_at(self.errors, risk, 2)
         position = distance * largest_sigma(self.covariance[:2, :2])
         rotation_rad = distance * largest_sigma(self.covariance[2:, 2:])

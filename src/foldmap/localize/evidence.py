@@ -7,7 +7,7 @@ rules, and what a map keeps of how it was calibrated.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ KEY = "calibration"
 """Of a layer's parameters."""
 SCORES = ("fit", "rival")
 _MOST = 1_000_000_000
+_MOST_PLACES = 1000
 _TWO_SIGMA = 0.9545  # of a Gaussian
 
 Rule: TypeAlias = tuple[bool, Status, str]
@@ -54,6 +55,24 @@ def surprise(found: float, asked: float, chance: float) -> float:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place in the world, and by how much larger than elsewhere sigma is in what lies nearer to it than to others."""
+
+    x: float
+    y: float
+    z: float
+    times: float
+
+
+def doubt_at(places: Sequence[Place], centre_world: DoubleArray) -> float:
+    """What the place says that lies nearest to a centre, (3,); 1 where there are none."""
+    if not places:
+        return 1.0
+    x, y, z = (float(number) for number in centre_world)
+    return min(places, key=lambda one: (one.x - x) ** 2 + (one.y - y) ** 2 + (one.z - z) ** 2).times
+
+
+@dataclass(frozen=True)
 class MapCalibration:
     """What a map, or a model, was found to be worth, kept in its layer's parameters.
 
@@ -65,6 +84,9 @@ class MapCalibration:
         fit: nine tenths of the score that half of the right answers have; None where nobody knows.
         rival: the score that wrong queries have one time in ten, each at the best of some 300 times as many poses as
             a query asks about; None where nobody knows.
+        addend: standard deviations that the map itself adds to a photo's position, by its camera's axes, world units.
+        places: where sigma is larger than elsewhere in a map of photos.
+        lengths: tail of the lengths of a photo's errors, after all of this (`Tail.of_lengths`); None where not known.
     """
 
     chance: Mapping[str, Tail] = field(default_factory=dict)
@@ -74,10 +96,21 @@ class MapCalibration:
     negatives: int = 0
     fit: float | None = None
     rival: float | None = None
+    addend: tuple[float, ...] = ()
+    places: tuple[Place, ...] = ()
+    lengths: Tail | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is stored."""
+        """As it is stored; what is of photos alone only where there is something."""
+        of_photos: dict[str, Any] = {}
+        if any(self.addend):
+            of_photos["addend"] = [float(f"{number:.3g}") for number in self.addend]
+        if self.places:
+            of_photos["places"] = [[float(f"{number:.4g}") for number in vars(one).values()] for one in self.places]
+        if self.lengths is not None:
+            of_photos["lengths"] = self.lengths.to_dict()
         return {
+            **of_photos,
             "chance": {name: tail.to_dict() for name, tail in sorted(self.chance.items())},
             "sigma_scale": float(f"{self.sigma_scale:.4g}"),
             "errors": None if self.errors is None else self.errors.to_dict(),
@@ -93,7 +126,10 @@ class MapCalibration:
             return None
         stored = value_of(parameters, layer, KEY, dict)
         chance, errors = value_of(stored, layer, "chance", dict), stored.get("errors")
-        if any(type(tail) is not dict for tail in (*chance.values(), errors or {})):
+        lengths = stored.get("lengths")
+        known = [name for name in SCORES if stored.get(name) is not None]
+        scores: dict[str, Any] = {name: number_of(stored, layer, name, -1.0, 1.0) for name in known}
+        if any(type(tail) is not dict for tail in (*chance.values(), errors or {}, lengths or {})):
             raise MapFormatError(f"the {layer} layer's calibration is damaged", "calibrate the map again")
         return MapCalibration(
             {name: Tail.read(tail, name) for name, tail in chance.items()},
@@ -101,12 +137,27 @@ class MapCalibration:
             None if errors is None else Tail.read(errors, "errors"),
             whole_of(stored, layer, "answers", 0, _MOST),
             whole_of(stored, layer, "negatives", 0, _MOST),
-            *(None if stored.get(name) is None else number_of(stored, layer, name, -1.0, 1.0) for name in SCORES),
+            **scores,
+            addend=_row(stored, layer, "addend", 3),
+            places=_places(stored, layer),
+            lengths=None if lengths is None else Tail.read(lengths, "lengths"),
         )
 
     def scaled(self, covariance: DoubleArray) -> DoubleArray:
         """A covariance whose standard deviations are those that errors have here."""
         return np.asarray(covariance * self.sigma_scale**2)
+
+    def at(self, covariance: DoubleArray, camera_SE3_world: DoubleArray) -> DoubleArray:
+        """The same of a photo's pose, (6, 6), with what the map adds, and where it is doubted."""
+        axes = camera_SE3_world[:3, :3]
+        found = self.scaled(covariance) * doubt_at(self.places, -axes.T @ camera_SE3_world[:3, 3]) ** 2
+        if self.addend:
+            found[:3, :3] += axes.T @ np.diag(np.square(self.addend)) @ axes
+        return found
+
+    def widened(self, by: float) -> MapCalibration:
+        """With all standard deviations larger by a factor."""
+        return replace(self, sigma_scale=self.sigma_scale * by, addend=tuple(by * number for number in self.addend))
 
     def with_errors(self, distances: AnyArray, axes: int) -> MapCalibration:
         """The same with the scale and the tail that right answers ask for; a ConfigError for fewer than 20 of them.
@@ -123,7 +174,27 @@ class MapCalibration:
         scale = max(max(here / gaussian_exceeded_at(1.0 - q, axes) for q, here in reached.items()), 1e-3)
         scaled = values / scale
         errors = Tail.of_distances(scaled, axes) if axes == 3 else Tail.of(scaled)
-        return replace(self, sigma_scale=scale, errors=errors, answers=len(values))
+        return replace(self, sigma_scale=scale, errors=errors, answers=len(values), lengths=None)
+
+
+def _row(stored: Mapping[str, Any], layer: str, key: str, count: int) -> tuple[float, ...]:
+    """So many finite numbers; none where the key is missing."""
+    found = stored.get(key, [])
+    numbers = type(found) is list and all(type(one) in (int, float) and abs(one) < math.inf for one in found)
+    if not numbers or len(found) not in (0, count):
+        raise MapFormatError(f"the {layer} layer's {key} is {found!r}"[:200], "calibrate the map again")
+    return tuple(float(one) for one in found)
+
+
+def _places(stored: Mapping[str, Any], layer: str) -> tuple[Place, ...]:
+    """Stored places, each as x, y, z and a factor of at least 1."""
+    found = stored.get("places", [])
+    rows: list[tuple[float, ...]] = [()]
+    if type(found) is list:
+        rows = [_row({"places": one}, layer, "places", 4) for one in found]
+    if len(rows) > _MOST_PLACES or any(len(row) != 4 or row[3] < 1.0 for row in rows):
+        raise MapFormatError(f"the {layer} layer's places are {found!r}"[:200], "calibrate the map again")
+    return tuple(Place(*row) for row in rows)
 
 
 def mahalanobis(error: DoubleArray, covariance: DoubleArray) -> float:

@@ -14,8 +14,9 @@ from foldmap.atlas import FoldFile, FoldUpdater, FoldWriter
 from foldmap.errors import BudgetError
 from foldmap.formats.scenes import read_scene
 from foldmap.localize.evidence import KEY
-from foldmap.localize.visual.negatives import CALIBRATION_BYTES, calibrated, fold_calibrated
+from foldmap.localize.visual.negatives import CALIBRATION_BYTES, PLACE_BYTES, calibrated, fold_calibrated
 from foldmap.localize.visual.plan import STEPS, Planned, PlanOptions, plan_for_budget, transform_codecs
+from foldmap.localize.visual.widening import doubted_places
 from foldmap.types import FloatArray
 from foldmap.version import __version__
 from foldmap.visual.codes.codecs import DescriptorCodec, raw_for
@@ -117,7 +118,9 @@ def fold_scene(
     others = writer.size_bytes() if budget_bytes is not None and writer.layers else 0
     left = None if budget_bytes is None else budget_bytes - others
 
-    room = {KEY: "-" * CALIBRATION_BYTES}  # held while sizes are measured: pages are whole, and more may cost two
+    places = doubted_places(scene)
+    # held while sizes are measured: pages are whole, and more may cost two
+    room = {KEY: "-" * (CALIBRATION_BYTES + PLACE_BYTES * len(places))}
 
     def size_with(plan: VisualPlan) -> int:
         fold_visual(writer, scene, plan, means=means, facts=room)
@@ -133,7 +136,9 @@ def fold_scene(
             least = f"give at least {others + error.needed_bytes} bytes"
             raise BudgetError(f"beside {others:,} bytes of other layers, {error.message}", least) from error
         report = begin("Calibrating")
-        folded = fold_calibrated(writer, scene, planned.plan, means=means, distances=planned.distances, report=report)
+        folded = fold_calibrated(
+            writer, scene, planned.plan, means=means, errors=planned.errors, places=places, report=report
+        )
         over = 0 if left is None else writer.size_bytes() - others - left
         if over <= 0 or left is None:
             break

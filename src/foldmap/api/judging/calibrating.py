@@ -65,7 +65,7 @@ def calibrate_map(
         before = _answered_by(updater.before, layer)
         fitted = before.with_errors(distances, true.shape[1])
         # they were answered under the scale before
-        after = replace(fitted, sigma_scale=before.sigma_scale * fitted.sigma_scale)
+        after = replace(fitted, sigma_scale=before.sigma_scale).widened(fitted.sigma_scale)
         if elsewhere is not None:
             after = with_chance(after, read_answers(elsewhere), answers.kind)
         updater.set_parameters(layer, {**parameters, KEY: after.to_dict()})

@@ -10,73 +10,94 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.localize.evidence import MapCalibration, mahalanobis
+from foldmap.localize.evidence import MapCalibration, Place
 from foldmap.localize.tail import LEAST, Tail
-from foldmap.localize.visual.freed import CORRELATION
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.localize.visual.search import LEAST_NOISE_PX
+from foldmap.localize.visual.widening import HeldErrors, contradictions, doubted_places, fitted, image_of
 from foldmap.types import BoolArray, DoubleArray
 from foldmap.visual.fold import VisualPlan, fold_visual
-from foldmap.visual.match import solve
-from foldmap.visual.match.lens import moved_by, normal_equations
-from foldmap.visual.match.solve import Correspondences, noise_px, residuals_px
-from foldmap.visual.match.view import prepare
 from foldmap.visual.scene.average import track_means
-from foldmap.visual.source import Features, Query, SceneModel
+from foldmap.visual.scene.refitting import least_information, refitted
+from foldmap.visual.source import SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
 TRIALS = 48
 _TURNS = 3  # times that other blocks of images are held out, where one time gives fewer than are asked for
 _BLOCKS = (0.15, 0.4, 0.65, 0.9)
 _AXES = 3
+_HARDLY = 0.1
+"""A point has less than this share of its information left, in the direction that it is known worst in."""
 _CONTRADICTED = 3.0
 """Times as far as the median image's, in standard deviations, a pose may lie from what all points seen there say."""
 
 
 def with_errors(
-    calibration: MapCalibration, scene: SceneModel, plan: VisualPlan, distances: DoubleArray | None = None
+    calibration: MapCalibration,
+    scene: SceneModel,
+    plan: VisualPlan,
+    errors: HeldErrors | None = None,
+    places: tuple[Place, ...] | None = None,
 ) -> MapCalibration:
-    """A map's calibration with the scale of its standard deviations and the tail of its errors.
+    """A map's calibration with the scale of its standard deviations, what it adds, and the tail of its errors.
 
-    They are of held-out images, in the map that the plan gives; of ``distances`` where these are at hand. Unchanged
-    where fewer than 20 are answered: of a few images nobody knows. The scale is no smaller than 1: what was held out is
-    of the map's own day, and only what became points of the scene, and so errs less than a photo does.
+    They are of held-out images, in the map that the plan gives; of ``errors`` where these are at hand, as ``places``
+    may be (`doubted_places`). Unchanged where fewer than 20 are answered: of a few images nobody knows.
     """
-    if distances is None or len(distances) < LEAST:
-        distances = _tried(scene, plan)
-    if len(distances) < LEAST:
+    if errors is None or len(errors) < LEAST:
+        errors = _tried(scene, plan)
+    if len(errors) < LEAST:
         return calibration
-    found = calibration.with_errors(distances, _AXES)
-    if found.sigma_scale >= 1.0:
-        return found
-    return replace(found, sigma_scale=1.0, errors=Tail.of_distances(distances, _AXES))
+    places = doubted_places(scene) if places is None else places
+    errors = errors.doubted(places)
+    scale, addend = fitted(errors)
+    found = calibration.with_errors(errors.distances(scale, addend), _AXES)
+    times = found.sigma_scale
+    lengths = Tail.of_lengths(np.linalg.norm(errors.off, axis=1), times**2 * errors.covariances(scale, addend))
+    known = tuple(addend) if addend.any() else ()
+    return replace(found, sigma_scale=scale, addend=known, places=places, lengths=lengths).widened(times)
 
 
-def _tried(scene: SceneModel, plan: VisualPlan) -> DoubleArray:
-    found = [np.zeros(0)]
+def _tried(scene: SceneModel, plan: VisualPlan) -> HeldErrors:
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         for names in held_out_turns(scene, TRIALS):
             found.append(HeldOutImages(scene, names).localize(plan, Path(folder) / "trial.fold")[1])
-    return np.concatenate(found)
+    return HeldErrors.joined(found)
 
 
 def held_out_turns(scene: SceneModel, trials: int) -> list[list[str]]:
-    """Names of up to so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
-    names = sorted(scene.image_names)
-    block = min(trials // len(_BLOCKS), len(names) // (6 * len(_BLOCKS)))
+    """Names of about so many images, in turns; each turn's are blocks along the sequence, at most a sixth of all."""
+    moments = _moments(scene.image_names)
+    cameras = -(-len(scene.image_names) // len(moments))
+    block = min(-(-trials // (cameras * len(_BLOCKS))), len(moments) // (6 * len(_BLOCKS)))
     if block < 1:
         return []
-    turns = min(_TURNS, -(-trials // (block * len(_BLOCKS))))
-    starts = [int(share * (len(names) - block)) for share in _BLOCKS]
-    return [
-        [name for start in starts for name in names[start + turn : start + turn + block]]
-        for turn in range(0, turns * block, block)
-    ]
+    turns = min(_TURNS, -(-trials // (block * cameras * len(_BLOCKS))))
+    found = []
+    for turn in range(turns):
+        # elsewhere each time: images of one place err alike
+        shares = [(share + turn / (turns * len(_BLOCKS))) % 1.0 for share in _BLOCKS]
+        starts = [int(share * (len(moments) - block)) for share in shares]
+        found.append([name for start in starts for moment in moments[start : start + block] for name in moment])
+    return found
+
+
+def _moments(names: Sequence[str]) -> list[list[str]]:
+    """Names of images that were taken together, in their order: files called alike in several folders.
+
+    Such are a rig's: were one camera's image held out and another's left, the map had seen the place from there.
+    """
+    moments = dict[str, list[str]]()
+    for name in sorted(names):
+        moments.setdefault(PurePosixPath(name).name, []).append(name)
+    if len(moments) == len(names):
+        return [[name] for name in sorted(names)]
+    return [moments[file] for file in sorted(moments)]
 
 
 class HeldOutImages:
@@ -85,64 +106,57 @@ class HeldOutImages:
     def __init__(self, scene: SceneModel, names: Sequence[str]) -> None:
         tracks, taken = scene.tracks, np.isin(np.array(scene.image_names), np.array(names))
         assert tracks.descriptors is not None
-        stays = np.bincount(tracks.point[~taken[tracks.image]], minlength=len(scene.points_world)) >= 2
+        self.rest, stays = _without(scene, names, taken)
         # where each point of the whole scene is in the rest; -1 where it is gone
         self.alive = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int64)
-        self.rest = scene.without_images(names, min_observations=2)
         self.means = track_means(self.rest)
         images = [scene.image_names.index(name) for name in names]
         self.camera_SE3_world = scene.camera_SE3_world[images]
-        self.queries = list[Query]()
-        for name, image in zip(names, images, strict=True):
-            rows = tracks.image == image
-            features = Features(tracks.xy_px[rows], tracks.descriptors[rows])
-            whole = None if scene.global_descriptors is None else scene.global_descriptors[image]
-            self.queries.append(Query(name, scene.camera_of(image), features, whole))
-        points = [scene.points_world[tracks.point[tracks.image == image]] for image in images]
-        self.trusted = _trusted(self.queries, points, self.camera_SE3_world)
+        seen = [image_of(scene, image) for image in images]
+        self.queries = [query for query, _ in seen]
+        # a recording's poses err, some of them by more than an answer does: all points seen there, ten times as many as
+        # a small map has, say where the camera was; where that is far off for this scene, the error were the pose's
+        off = np.nan_to_num(contradictions(self.queries, [points for _, points in seen], self.camera_SE3_world))
+        self.trusted = off <= _CONTRADICTED * np.median(off)
 
-    def localize(self, plan: VisualPlan, path: Path) -> tuple[DoubleArray, DoubleArray]:
+    def localize(self, plan: VisualPlan, path: Path) -> tuple[DoubleArray, HeldErrors]:
         """Localize the images in what a plan gives of the rest, folded into a file at ``path``.
 
         Returns distances of the answers' centres from the truth, share of the scene's radius, infinite without an
-        answer; and, of those that were answered with their own cameras, and whose poses all points confirm, the
-        Mahalanobis distance by the covariance before calibration.
+        answer; and the errors of those that were answered with their own cameras, and whose poses all points confirm,
+        with the covariances before calibration.
         """
         kept = self.alive[plan.kept]
         with FoldWriter(path) as writer:
             fold_visual(writer, self.rest, replace(plan, kept=kept[kept >= 0]), means=self.means)
-        errors, distances = np.full(len(self.queries), np.inf), []
+        distances, errors = np.full(len(self.queries), np.inf), [HeldErrors.none()]
         with FoldFile.open(path) as file:
             localizer = VisualLocalizer(FoldedVisual(file))
             for number, (query, truth) in enumerate(zip(self.queries, self.camera_SE3_world, strict=True)):
                 estimate = localizer.localize(query)
-                centre, covariance = estimate.centre_world, estimate.covariance
-                if centre is None or covariance is None:
+                centre, covariance, pose = estimate.centre_world, estimate.covariance, estimate.pose
+                if centre is None or covariance is None or pose is None:
                     continue
-                off = centre + truth[:3, :3].T @ truth[:3, 3]
-                errors[number] = np.linalg.norm(off)
+                axes, off = pose[:3, :3], centre + truth[:3, :3].T @ truth[:3, 3]
+                distances[number] = np.linalg.norm(off)
                 if self.trusted[number] and estimate.diagnostics.focal == 1.0:
-                    distances.append(mahalanobis(off, covariance[:_AXES, :_AXES]))
-        return errors / self.rest.radius_world, np.array(distances, np.float64)
+                    of_camera = axes @ covariance[:_AXES, :_AXES] @ axes.T
+                    errors.append(HeldErrors((axes @ off)[None], of_camera[None], centre[None]))
+        return distances / self.rest.radius_world, HeldErrors.joined(errors)
 
 
-def _trusted(queries: Sequence[Query], points_world: Sequence[DoubleArray], given: DoubleArray) -> BoolArray:
-    """Whether the given pose of each image, camera_SE3_world (N, 4, 4), is the truth to hold an answer against, (N,).
+def _without(scene: SceneModel, names: Sequence[str], taken: BoolArray) -> tuple[SceneModel, BoolArray]:
+    """A scene as if those images had never been taken, and which of its points (P,) it still has.
 
-    A recording's poses err, some of them by more than an answer does: all points seen there, ten times as many as a
-    small map has, say where the camera was. Where that is far off for this scene, the error found would be the pose's.
+    Points lie where the other images alone put them: where the held-out ones put them, these would be found too well.
+    Such as the others hardly know are gone, as a scene's builder leaves them out.
     """
-    off = np.zeros(len(queries))
-    for number, (query, points) in enumerate(zip(queries, points_world, strict=True)):
-        view = prepare(query)
-        seen = Correspondences(view.xy_px, np.asarray(points, np.float64))
-        if len(seen) < solve.MIN_MATCHES or len(seen.xy_px) < len(points):
-            continue  # a lens that does not image all of them gives no one-to-one list
-        pose = given[number]
-        for _ in range(2):
-            noise = max(noise_px(residuals_px(view, seen, pose)), LEAST_NOISE_PX)
-            pose = solve.refine_pose([view], [seen], pose, 3.0 * noise)
-        normal = normal_equations([view], [seen], pose, noise, CORRELATION, 3.0 * noise)
-        step = moved_by(pose, given[number])
-        off[number] = np.sqrt(step @ normal.matrix[:6, :6] @ step)
-    return off <= _CONTRADICTED * np.median(off)
+    tracks = scene.tracks
+    stays = np.bincount(tracks.point[~taken[tracks.image]], minlength=len(scene.points_world)) >= 2
+    lost = np.zeros(len(stays), bool)
+    lost[tracks.point[taken[tracks.image]]] = True
+    rest = scene.without_images(names, min_observations=2)
+    known = least_information(rest) >= _HARDLY * least_information(scene)[stays]
+    stays[stays] = known
+    rest = rest.keep_points(known)
+    return replace(rest, points_world=refitted(rest, lost[stays])), stays

@@ -20,6 +20,7 @@ from foldmap.localize.visual.search import LEAST_NOISE_PX, Hypothesis, PoseSearc
 from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support, support_of
 from foldmap.runtime.threads import one_blas_thread
+from foldmap.types import DoubleArray
 from foldmap.visual.decoded import MapPoints, VisualMap
 from foldmap.visual.match.lens import seen_with
 from foldmap.visual.match.matchers import MATCHERS, Matcher, NearestMatcher
@@ -125,7 +126,8 @@ class VisualLocalizer:
             return told  # whatever its intrinsics
         clear = self._is_clear(best, rival, views)
         settled = settle(queries, views, matches, around, best, self._search.error_px(views[0]), clear)
-        return self._judge(replace(settled, focal_found=focal * settled.focal_found), best.support, told)
+        settled = replace(settled, focal_found=focal * settled.focal_found)
+        return self._judge(settled, best.support, told, views[0].camera_SE3_rig)
 
     def _portions(self, views: Sequence[View], around: MapPoints) -> list[int]:
         """How many keypoints of an image are matched at first, then where that is not enough, up to all of them."""
@@ -172,13 +174,16 @@ class VisualLocalizer:
             return _without(Status.AMBIGUOUS, health, "another pose is nearly as well supported")
         return health
 
-    def _judge(self, settled: Settled, support: Support, health: CameraDiagnostics) -> CameraEstimate:
+    def _judge(
+        self, settled: Settled, support: Support, health: CameraDiagnostics, camera_SE3_rig: DoubleArray
+    ) -> CameraEstimate:
         settings, enough = self.settings, self._evidence_asked()[1]
         health = replace(health, inliers=settled.inliers, focal=settled.focal_found, noise_px=settled.noise_px)
         covariance = settled.covariance
         if covariance is None:
             return _without(Status.AMBIGUOUS, health, "the matches do not fix the pose")
-        covariance = covariance if self._calibration is None else self._calibration.scaled(covariance)
+        known = self._calibration or MapCalibration()
+        covariance = known.at(covariance, camera_SE3_rig @ settled.rig_SE3_world)
         sigma_world, sigma_rad = largest_sigma(covariance[:3, :3]), largest_sigma(covariance[3:, 3:])
         health = replace(health, sigma_world=sigma_world, sigma_rad=sigma_rad)
         if sigma_rad > settings.sigma_rad_most:
@@ -190,9 +195,10 @@ class VisualLocalizer:
             (self._chance() is None, Status.DEGRADED, "the map is not calibrated: fold it again"),
         ]
         status, reason = first_broken(rules)
-        errors = None if self._calibration is None else self._calibration.errors
         health = replace(health, reason=reason)
-        return CameraEstimate(status, settled.rig_SE3_world, covariance, health, errors=errors)
+        return CameraEstimate(
+            status, settled.rig_SE3_world, covariance, health, errors=known.errors, lengths=known.lengths
+        )
 
     def _chance(self) -> Tail | None:
         return None if self._calibration is None else self._calibration.chance.get(EVIDENCE)

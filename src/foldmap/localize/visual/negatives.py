@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from foldmap.atlas import FoldFile, FoldWriter
-from foldmap.localize.evidence import KEY, MapCalibration
+from foldmap.localize.evidence import KEY, MapCalibration, Place
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.heldout import with_errors
 from foldmap.localize.visual.localizer import EVIDENCE, LEAST_KEYPOINTS, VisualLocalizer
+from foldmap.localize.visual.widening import HeldErrors
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import VisualMap
 from foldmap.visual.fold import LAYER, VisualPlan, VisualReport, fold_visual
@@ -26,8 +27,8 @@ from foldmap.visual.source import Features, Query, SceneModel
 from foldmap.visual.unfold import FoldedVisual
 
 NEGATIVES = 36
-CALIBRATION_BYTES = 320
-"""So long is what is stored of a calibration at most."""
+CALIBRATION_BYTES, PLACE_BYTES = 450, 48
+"""So long is what is stored of a calibration at most, and of each of its places."""
 _MIRRORED, _AMPLE = 1.2, 40.0  # no answer needs more evidence than so many times the worst negative's, and than so much
 _SEEN = 0.5  # of the negatives, at least so many must have keypoints to speak of
 
@@ -41,14 +42,15 @@ def fold_calibrated(
     *,
     means: FloatArray | None = None,
     layer: str = LAYER,
-    distances: DoubleArray | None = None,
+    errors: HeldErrors | None = None,
+    places: tuple[Place, ...] | None = None,
     report: Report = lambda done, total: None,
 ) -> VisualReport:
     """As `fold_visual`, and the map knows what chance reaches in it, and how far its answers are off.
 
-    ``distances`` are those of `with_errors`; ``report`` is called with images tried.
+    ``errors`` and ``places`` are those of `with_errors`; ``report`` is called with images tried.
     """
-    calibration = calibrated(scene, plan, means=means, distances=distances, report=report)
+    calibration = calibrated(scene, plan, means=means, errors=errors, places=places, report=report)
     facts = {} if calibration is None else {KEY: calibration.to_dict()}
     return fold_visual(writer, scene, plan, means=means, layer=layer, facts=facts)
 
@@ -58,7 +60,8 @@ def calibrated(
     plan: VisualPlan,
     *,
     means: FloatArray | None = None,
-    distances: DoubleArray | None = None,
+    errors: HeldErrors | None = None,
+    places: tuple[Place, ...] | None = None,
     report: Report = lambda done, total: None,
 ) -> MapCalibration | None:
     """What the map that a plan gives of a scene is worth; None where its images do not tell what chance reaches."""
@@ -68,7 +71,7 @@ def calibrated(
             fold_visual(trial, scene, plan, means=means)
         with FoldFile.open(path) as file:
             calibration = chance_in(FoldedVisual(file), scene, report=report)
-    return None if calibration is None else with_errors(calibration, scene, plan, distances)
+    return None if calibration is None else with_errors(calibration, scene, plan, errors, places)
 
 
 def chance_in(

@@ -21,6 +21,7 @@ from foldmap.atlas import FoldWriter
 from foldmap.atlas.schema import PAGE_SIZE
 from foldmap.errors import BudgetError, ConfigError
 from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns
+from foldmap.localize.visual.widening import HeldErrors
 from foldmap.types import DoubleArray, FloatArray, IntArray
 from foldmap.visual.codes.basis import standard_basis
 from foldmap.visual.codes.basis_fit import fit_basis
@@ -84,14 +85,14 @@ class Candidate:
 class Planned:
     """The plan that was chosen, and what it was chosen among.
 
-    ``distances`` are those of held-out images localized in it, float64, as `HeldOutImages.localize` gives them; empty
-    where nothing was tried.
+    ``errors`` are those of held-out images localized in it, as `HeldOutImages.localize` gives them; of none where
+    nothing was tried.
     """
 
     plan: VisualPlan
     chosen: Candidate
     curve: tuple[Candidate, ...]
-    distances: DoubleArray = field(default_factory=lambda: np.zeros(0))
+    errors: HeldErrors = field(default_factory=HeldErrors.none)
 
 
 def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float] = STEPS) -> list[DescriptorCodec]:
@@ -149,11 +150,11 @@ def plan_for_budget(
             least = min(trials.size_of(trials.plan(few, codec)) for codec in codecs)
             need = f"{budget_bytes} bytes hold no map: {len(few)} points need {least}"
             raise BudgetError(need, f"give at least {least} bytes", least)
-        curve, losses, distances = _judged(trials, fitting, options, report)
+        curve, losses, errors = _judged(trials, fitting, options, report)
         best = _best_of(losses)
         closer = trials.fill(fitting[best].codec, budget_bytes, most, _CLOSELY) or fitting[best]
         chosen = replace(curve[best], points=len(closer.kept), file_bytes=trials.size_of(closer))
-        return Planned(closer, chosen, tuple(curve), distances[best])
+        return Planned(closer, chosen, tuple(curve), errors[best])
 
 
 class _Candidates:
@@ -235,33 +236,33 @@ def _worth_trying(plans: Sequence[VisualPlan], most: int) -> list[VisualPlan]:
 
 def _judged(
     trials: _Candidates, plans: Sequence[VisualPlan], options: PlanOptions, report: Report
-) -> tuple[list[Candidate], DoubleArray, list[DoubleArray]]:
+) -> tuple[list[Candidate], DoubleArray, list[HeldErrors]]:
     """Try the candidates on held-out map images.
 
     Gives the candidates with what they reached; float64 (plans, images), the log10 of how far each image errs in each;
-    and of each the distances of its answers, see `Planned`.
+    and of each the errors of its answers, see `Planned`.
 
     Nothing is tried where there is nothing to choose or to try with.
     """
     turns = held_out_turns(trials.scene, options.trials)
     curve = [Candidate(len(plan.kept), plan.codec.parameters(), trials.size_of(plan)) for plan in plans]
     if len(plans) == 1 or not turns:
-        return curve, np.zeros((len(plans), 0)), [np.zeros(0) for _ in plans]
+        return curve, np.zeros((len(plans), 0)), [HeldErrors.none() for _ in plans]
     found: list[list[DoubleArray]] = [[] for _ in plans]
-    distances: list[list[DoubleArray]] = [[] for _ in plans]
+    each: list[list[HeldErrors]] = [[] for _ in plans]
     for turn, names in enumerate(turns):
         trial = HeldOutImages(trials.scene, names)
         for number, plan in enumerate(plans):
-            off, away = trial.localize(plan, trials.path)
+            off, own = trial.localize(plan, trials.path)
             found[number].append(off)
-            distances[number].append(away)
+            each[number].append(own)
             report(turn * len(plans) + number + 1, len(turns) * len(plans))
     errors = np.array([np.concatenate(one) for one in found])
     answered = np.isfinite(errors)
     losses: DoubleArray = np.log10(np.where(answered, np.maximum(errors, _EXACT), _UNANSWERED))
     signals = zip(curve, answered.mean(1), np.median(errors, 1), losses.mean(1), strict=True)
     judged = [replace(one, answered=float(a), median_error=float(m), loss=float(b)) for one, a, m, b in signals]
-    return judged, losses, [np.concatenate(one) for one in distances]
+    return judged, losses, [HeldErrors.joined(one) for one in each]
 
 
 def _best_of(losses: DoubleArray) -> int:
