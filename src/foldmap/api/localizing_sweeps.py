@@ -112,7 +112,8 @@ def _from_nothing(town: FoldedMap, drive: RecordedDrive, begin: Begin) -> Locali
             estimate = journey.step(SweepEvent(time_s, Sweep(points, read.intensity)))
         assert estimate is not None
         before = here
-        found.append(LocalizedObservation(drive.names[index], f"{time_s:.6f}", estimate))
+        stamp = float(index) if drive.times_s is None else drive.times_s[index]
+        found.append(LocalizedObservation(drive.names[index], f"{stamp:.6f}", estimate))
         report(index + 1, len(drive))
     did = {"motion": ODOMETRY, "begins": "anywhere in the map"}
     settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": True, **did}
