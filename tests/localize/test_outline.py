@@ -9,6 +9,7 @@ import pytest
 
 import foldmap.api.opened as fold_map
 from foldmap.api.folding import LidarOptions, fold
+from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3, MetricGrid
@@ -38,7 +39,7 @@ def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
     return np.concatenate(found)
 
 
-def sweep_at(world_m: DoubleArray, pose: SE2) -> Sweep:
+def sweep_at(world_m: DoubleArray, pose: SE2, paint: bool = False) -> Sweep:
     """Ground in rings, and four returns of everything that stands within 40 m, in the vehicle's axes."""
     seen = pose.inverse().apply(world_m)
     seen = seen[np.hypot(*seen.T) < 40.0]
@@ -47,7 +48,12 @@ def sweep_at(world_m: DoubleArray, pose: SE2) -> Sweep:
     heights = np.concatenate([np.zeros(len(ground)), *(np.full(len(seen), z) for z in (0.5, 1.0, 1.6, 2.2))])
     xy = np.concatenate([ground, *[seen] * 4])
     points = np.column_stack([xy, heights - SENSOR_M]).astype(np.float32)
-    return Sweep(points, np.full(len(points), 0.3, np.float32))
+    shine = np.full(len(points), 0.3, np.float32)
+    if paint:
+        at = pose.apply(xy)
+        shine[(np.abs(np.abs(at[:, 1]) - 3.0) < 0.15) & (at[:, 0] % 6.0 < 3.0)] = 0.9
+        shine += np.random.default_rng(len(points)).normal(0.0, 0.03, len(points)).astype(np.float32)
+    return Sweep(points, shine)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +158,35 @@ def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
         assert whole.begin(Around.of(sweep_at(poles_and_walls(seed), at)))
         points = Around.of(sweep_at(poles_and_walls(seed), at))
         assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
+
+
+def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_path: Path) -> None:
+    poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 1.75)]
+    painted = [sweep_at(street, pose, paint=True) for pose in poses]
+    drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
+    with build_map(drive, BuildSettings(resolution_m=0.05), scratch=tmp_path) as built:
+        write_map_geotiff(tmp_path / "map.tif", built.grid, built.tiles())
+    fold(tmp_path / "map.tif", tmp_path / "a.fold", lidar=LidarOptions(codec="marks"))
+    truth = [SE2(25.0 + 0.8 * k, 0.4, 0.01 * k) for k in range(22)]
+    (tmp_path / "sweeps").mkdir()
+    rows = []
+    for k, pose in enumerate(truth):
+        sweep = sweep_at(street, pose, paint=True)
+        columns = np.column_stack([sweep.points_sensor_m, sweep.intensity]).astype("<f4")
+        columns.tofile(tmp_path / "sweeps" / f"{k:06d}.bin")
+        moved = truth[0].inverse() @ pose
+        turn = 0.5 * moved.heading_rad
+        rows.append(f"{0.1 * k:.1f} {moved.x_m} {moved.y_m} 0 0 0 {np.sin(turn)} {np.cos(turn)}")
+    (tmp_path / "odometry.txt").write_text("\n".join(rows) + "\n")
+    with fold_map.open(tmp_path / "a.fold") as town:
+        ran = localize_sweeps(town, tmp_path / "sweeps", odometry=tmp_path / "odometry.txt", intensity_scale=1.0)
+    answers = [one.estimate for one in ran.observations]
+    placed = [(answer, pose) for answer, pose in zip(answers, truth, strict=True) if answer.pose is not None]
+    assert len(placed) >= 5
+    for answer, pose in placed:
+        assert isinstance(answer.pose, SE2)
+        assert np.hypot(answer.pose.x_m - pose.x_m, answer.pose.y_m - pose.y_m) < 0.5
+    assert ran.summary()["begins"] == "anywhere in the map"
 
 
 def test_open_country_tells_no_place(folded: FoldedMarks) -> None:

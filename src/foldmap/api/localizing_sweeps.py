@@ -10,13 +10,20 @@ import numpy as np
 
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
-from foldmap.api.sweep_inputs import SweepInputs
-from foldmap.api.sweep_motion import LaidSweeps, motion_of
-from foldmap.api.tracking import Tracker
+from foldmap.api.sweep_inputs import SweepInputs, sweep_times_s
+from foldmap.api.sweep_motion import ODOMETRY, LaidSweeps, motion_of
+from foldmap.api.tracking import SWEEP_PERIOD_S, Tracker
 from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.sweeps.drives import RecordedDrive
 from foldmap.geometry import SE2
+from foldmap.lidar.observation import levelled
+from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.journey.events import OdometryEvent, SweepEvent
+from foldmap.localize.journey.journey import Journey
+from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
+from foldmap.localize.lidar.outline import WholeOutline
 
 
 def localize_sweeps(
@@ -41,15 +48,17 @@ def localize_sweeps(
 
     Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
     half the search window around a prior. `online` they are three standard deviations of the first pose; without
-    `poses` the drive begins where fixes and odometry say. Sweeps are laid together, and the filter moves, by
-    `odometry`, else as `motion_of` decides. Fixes are of the filter, which they turn on. Files are as `SweepInputs` has
-    them, the rest as `open_drive` and `SweepStack`.
+    `poses` the drive begins where fixes and odometry say, without fixes anywhere in the map (`Journey`). Sweeps are
+    laid together, and the filter moves, by `odometry`, else as `motion_of` decides. Fixes are of the filter, which they
+    turn on. Files are as `SweepInputs` has them, the rest as `open_drive` and `SweepStack`.
     """
     heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
         raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
     given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
     filtered, drive = online or gps is not None, given.open()
+    if poses is None and gps is None:
+        return _from_nothing(town, drive, begin)
     priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
     given.require_near(priors, town.lidar.grid)
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
@@ -83,6 +92,32 @@ def localize_sweeps(
     did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})
     settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": filtered, **did}
     return Localized(localized, settings, {"paired": drive.pairing.words, **did}, [moving.note] if moving.note else [])
+
+
+def _from_nothing(town: FoldedMap, drive: RecordedDrive, begin: Begin) -> Localized:
+    """Localize sweeps of a drive of which odometry alone is known, wherever in the map it begins."""
+    outline = None if town.outline is None else WholeOutline(town.outline)
+    journey, report = Journey(Layers(town.lidar_localizer(), outline=outline)), begin("Driving")
+    found, known_s, before = list[LocalizedObservation](), sweep_times_s(drive), None
+    times_s = SWEEP_PERIOD_S * np.arange(len(drive)) if known_s is None else known_s
+    for index, (read, at) in enumerate(zip(drive.read(), drive.world_SE3_sensors, strict=True)):
+        time_s, here, level = float(times_s[index]), at.to_se2(), levelled(at)
+        if before is not None:
+            journey.step(OdometryEvent(time_s, before.inverse() @ here))
+        estimate: Estimate[SE2, Diagnostics] | None = None
+        if isinstance(read, SweepInputError):
+            estimate = _unobserved(read)
+        else:
+            points = (level.inverse() @ at).apply(read.points_sensor_m.astype(np.float64)).astype(np.float32)
+            estimate = journey.step(SweepEvent(time_s, Sweep(points, read.intensity)))
+        assert estimate is not None
+        before = here
+        stamp = float(index) if drive.times_s is None else drive.times_s[index]
+        found.append(LocalizedObservation(drive.names[index], f"{stamp:.6f}", estimate))
+        report(index + 1, len(drive))
+    did = {"motion": ODOMETRY, "begins": "anywhere in the map"}
+    settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": True, **did}
+    return Localized(found, settings, {"paired": drive.pairing.words, **did}, [])
 
 
 def _no_pose(kind: str, time_limit_s: float) -> str:

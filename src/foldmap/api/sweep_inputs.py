@@ -26,7 +26,7 @@ class SweepInputs:
 
     Attributes:
         sweeps: as `open_sweeps` has them.
-        poses: prior poses, one a sweep; with odometry and a filter the first one will do.
+        poses: prior poses, one a sweep; with odometry and a filter the first one will do, with odometry alone none.
         odometry: poses of which increments count; without it the differences of the priors have to do.
         gps: as `read_fixes` has them.
         gps_sigma_m: of fixes that say none.
@@ -45,15 +45,12 @@ class SweepInputs:
     time_limit_s: float
 
     def __post_init__(self) -> None:
-        if self.poses is not None or (self.odometry is not None and self.gps is not None):
+        if self.poses is not None or self.odometry is not None:
             return
-        if self.odometry is not None:
-            said = "odometry says how the vehicle moves, not where it is"
-            raise ConfigError(said, "give --poses, or fixes: --gps")
         if self.gps is not None:
             said = "fixes alone do not say how the vehicle moves and where it heads"
             raise ConfigError(said, "give --odometry too, or --poses")
-        raise ConfigError("sweeps need prior poses", "give --poses, one a sweep; or --gps and --odometry")
+        raise ConfigError("sweeps need prior poses", "give --poses, one a sweep; or --odometry, with --gps if any")
 
     @property
     def moves(self) -> Path:
