@@ -118,7 +118,7 @@ class OutlineMatcher:
         self._drawn: tuple[float, float, FloatArray] | None = None
 
     def match(self, seen: Around, prior: SE2, radius_m: float = 1.0, turns: int = 4) -> OutlineMatch | None:
-        """Find the best pose within a radius of a prior (along the map's axes) and some turns of 0.75 degrees either way.
+        """Find the best pose within a radius of a prior (along the map's axes) and some turns of 0.75 degrees.
 
         None where too little is seen.
         """
