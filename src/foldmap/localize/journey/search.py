@@ -10,6 +10,7 @@ import numpy as np
 
 from foldmap.geometry import SE2
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.shipped import OUTLINE
 from foldmap.localize.journey.coarse import Region
 from foldmap.localize.journey.estimate import ALIKE, JourneySettings
 from foldmap.localize.journey.moving import difference, distance_m, far_beyond, moved_on
@@ -20,7 +21,6 @@ from foldmap.types import DoubleArray
 
 _SAME_M = 1.5
 _MOST = 12
-OUTLINE = "outline"
 _VERIFY_M, _VERIFY_RAD = 1.0, math.radians(3.0)
 _TELLING = 1.0  # distinction from which on a match is worth a hypothesis
 _MOST_TELLING = 3.0  # a single match counts for no more, however unlikely it is by chance
