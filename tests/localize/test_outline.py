@@ -1,5 +1,6 @@
 """Where by what stands beside the road: against worlds of poles and walls whose poses are known."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import foldmap.api.opened as fold_map
 from foldmap.api.folding import LidarOptions, fold
+from foldmap.api.localizing_drives import localize_drive
 from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.formats.raster.write import write_map_geotiff
@@ -17,6 +19,7 @@ from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.outline import Around, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
 
@@ -160,7 +163,8 @@ def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
         assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
 
 
-def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [True, False], ids=["odometry", "sweeps alone"])
+def test_a_drive_begins_anywhere_without_priors(street: DoubleArray, tmp_path: Path, given: bool) -> None:
     poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 1.75)]
     painted = [sweep_at(street, pose, paint=True) for pose in poses]
     drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
@@ -179,7 +183,8 @@ def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_
         rows.append(f"{0.1 * k:.1f} {moved.x_m} {moved.y_m} 0 0 0 {np.sin(turn)} {np.cos(turn)}")
     (tmp_path / "odometry.txt").write_text("\n".join(rows) + "\n")
     with fold_map.open(tmp_path / "a.fold") as town:
-        ran = localize_sweeps(town, tmp_path / "sweeps", odometry=tmp_path / "odometry.txt", intensity_scale=1.0)
+        odometry = tmp_path / "odometry.txt" if given else None
+        ran = localize_sweeps(town, tmp_path / "sweeps", odometry=odometry, intensity_scale=1.0)
     answers = [one.estimate for one in ran.observations]
     placed = [(answer, pose) for answer, pose in zip(answers, truth, strict=True) if answer.pose is not None]
     assert len(placed) >= 5
@@ -187,6 +192,17 @@ def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_
         assert isinstance(answer.pose, SE2)
         assert np.hypot(answer.pose.x_m - pose.x_m, answer.pose.y_m - pose.y_m) < 0.5
     assert ran.summary()["begins"] == "anywhere in the map"
+    if given:
+        return
+    table = "".join(f"{0.1 * k},sweeps/{k:06d}.bin\n" for k in range(len(truth)))
+    (tmp_path / "sweeps.csv").write_text("time_s,file\n" + table)
+    told = {"foldmap_drive": 1, "intensity_scale": 1.0, "sweeps": "sweeps.csv"}
+    (tmp_path / "drive.json").write_text(json.dumps(told))
+    with fold_map.open(tmp_path / "a.fold") as town:
+        driven = localize_drive(town, tmp_path)
+    read = [one for one in answers if one.status is not Status.NO_OBSERVATION]  # a bad sweep has no line in a drive
+    assert [one.estimate.pose for one in driven.observations] == [one.pose for one in read]
+    assert "the drive brings no odometry" in driven.notes[0]
 
 
 def test_open_country_tells_no_place(folded: FoldedMarks) -> None:
