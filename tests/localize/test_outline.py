@@ -13,6 +13,7 @@ from foldmap.api.folding import LidarOptions, fold
 from foldmap.api.localizing_drives import localize_drive
 from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.errors import ConfigError
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
@@ -20,7 +21,8 @@ from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.localize.estimate import Status
-from foldmap.localize.lidar.outline import Around, OutlineMatcher, WholeOutline
+from foldmap.localize.lidar.anywhere import localize_anywhere
+from foldmap.localize.lidar.outline import Around, OutlineMatch, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
 
 SENSOR_M = 1.7
@@ -163,14 +165,23 @@ def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
         assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["odometry", "sweeps alone"])
-def test_a_drive_begins_anywhere_without_priors(street: DoubleArray, tmp_path: Path, given: bool) -> None:
+@pytest.fixture(scope="module")
+def painted_map(street: DoubleArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folded map of the street, with paint on its ground."""
+    tmp_path = tmp_path_factory.mktemp("painted")
     poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 1.75)]
     painted = [sweep_at(street, pose, paint=True) for pose in poses]
     drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
     with build_map(drive, BuildSettings(resolution_m=0.05), scratch=tmp_path) as built:
         write_map_geotiff(tmp_path / "map.tif", built.grid, built.tiles())
     fold(tmp_path / "map.tif", tmp_path / "a.fold", lidar=LidarOptions(codec="marks"))
+    return tmp_path / "a.fold"
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["odometry", "sweeps alone"])
+def test_a_drive_begins_anywhere_without_priors(
+    street: DoubleArray, painted_map: Path, tmp_path: Path, given: bool
+) -> None:
     truth = [SE2(25.0 + 0.8 * k, 0.4, 0.01 * k) for k in range(22)]
     (tmp_path / "sweeps").mkdir()
     rows = []
@@ -182,7 +193,7 @@ def test_a_drive_begins_anywhere_without_priors(street: DoubleArray, tmp_path: P
         turn = 0.5 * moved.heading_rad
         rows.append(f"{0.1 * k:.1f} {moved.x_m} {moved.y_m} 0 0 0 {np.sin(turn)} {np.cos(turn)}")
     (tmp_path / "odometry.txt").write_text("\n".join(rows) + "\n")
-    with fold_map.open(tmp_path / "a.fold") as town:
+    with fold_map.open(painted_map) as town:
         odometry = tmp_path / "odometry.txt" if given else None
         ran = localize_sweeps(town, tmp_path / "sweeps", odometry=odometry, intensity_scale=1.0)
     answers = [one.estimate for one in ran.observations]
@@ -198,11 +209,42 @@ def test_a_drive_begins_anywhere_without_priors(street: DoubleArray, tmp_path: P
     (tmp_path / "sweeps.csv").write_text("time_s,file\n" + table)
     told = {"foldmap_drive": 1, "intensity_scale": 1.0, "sweeps": "sweeps.csv"}
     (tmp_path / "drive.json").write_text(json.dumps(told))
-    with fold_map.open(tmp_path / "a.fold") as town:
+    with fold_map.open(painted_map) as town:
         driven = localize_drive(town, tmp_path)
     read = [one for one in answers if one.status is not Status.NO_OBSERVATION]  # a bad sweep has no line in a drive
     assert [one.estimate.pose for one in driven.observations] == [one.pose for one in read]
     assert "the drive brings no odometry" in driven.notes[0]
+
+
+def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted_map: Path) -> None:
+    at = SE2(31.0, 0.3, 0.4)
+    sweep = sweep_at(street, at, paint=True)
+    with fold_map.open(painted_map) as town:
+        found = town.localize(sweep)
+        assert found.status in (Status.OK, Status.DEGRADED)
+        assert isinstance(found.pose, SE2)
+        assert np.hypot(found.pose.x_m - at.x_m, found.pose.y_m - at.y_m) < 0.3
+        assert abs(found.pose.heading_rad - at.heading_rad) < np.radians(1.0)
+        elsewhere = town.localize(sweep_at(poles_and_walls(2), at))
+        assert (elsewhere.status, elsewhere.pose) == (Status.NO_MATCH, None)
+        open_country = town.localize(sweep_at(np.zeros((0, 2)), at))
+        assert open_country.diagnostics.reason == "too little stands around to tell a place"
+        with pytest.raises(ConfigError, match="prior"):
+            town.localize([(sweep, SE3.from_se2(at, SENSOR_M))] * 2)
+
+
+def test_of_two_places_that_look_alike_neither_is_answered() -> None:
+    twins, seen = [SE2(0.0, 0.0, 0.0), SE2(60.0, 0.0, 0.0)], sweep_at(poles_and_walls(1), SE2(30.0, 0.0, 0.0))
+
+    class Both:
+        fits = True
+
+        def locate(self, seen: Around) -> list[OutlineMatch]:
+            return [OutlineMatch(pose, np.eye(3) * 0.01, 0.9, 0.99) for pose in twins]
+
+    found = localize_anywhere(None, Both(), seen, None)  # type: ignore[arg-type]
+    assert (found.status, found.pose) == (Status.AMBIGUOUS, None)
+    assert found.diagnostics.reason == "what stands around fits two places"
 
 
 def test_open_country_tells_no_place(folded: FoldedMarks) -> None:

@@ -62,7 +62,9 @@ def localize_sweeps(
     given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
     if poses is None and gps is None:
         if odometry is None and town.outline is None:
-            cure = "give --poses, one a sweep; or --odometry; or fold a map of foldmap build lidar, which has an outline"
+            cure = (
+                "give --poses, one a sweep; or --odometry; or fold a map of foldmap build lidar, which has an outline"
+            )
             raise ConfigError("sweeps need prior poses in a map without an outline", cure)
         return _from_nothing(town, given, begin)
     filtered, drive = online or gps is not None, given.open()
@@ -117,7 +119,13 @@ def _from_nothing(town: FoldedMap, given: SweepInputs, begin: Begin) -> Localize
         time_s = SWEEP_PERIOD_S * index if known_s is None else float(known_s[index])
         if moved is not None:
             journey.step(OdometryEvent(time_s, moved))
-        estimate = journey.step(SweepEvent(time_s, sweep)) if isinstance(sweep, Sweep) else _unobserved(sweep)
+        estimate: Estimate[Any, Diagnostics] | None = None
+        if not isinstance(sweep, Sweep):
+            estimate = _unobserved(sweep)
+        elif len(names) > 1 or given.odometry is not None:
+            estimate = journey.step(SweepEvent(time_s, sweep))
+        else:  # no drive
+            estimate = town.localize(sweep)
         assert estimate is not None
         stamp_s = float(index if stamps_s is None else stamps_s[index])
         found.append(LocalizedObservation(names[index], f"{stamp_s:.6f}", estimate))
