@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,7 @@ from foldmap.errors import PoseInputError
 from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.source import Sweep
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "lidar"))
-from town_drive import town_drive
+from tests.lidar.town_drive import town_drive
 
 COUNT = 8
 

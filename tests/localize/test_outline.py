@@ -19,46 +19,12 @@ from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
-from foldmap.lidar.source import RasterMap, Sweep
+from foldmap.lidar.source import RasterMap
 from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.anywhere import localize_anywhere
 from foldmap.localize.lidar.outline import Around, OutlineMatch, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
-
-SENSOR_M = 1.7
-
-
-def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
-    """Where something stands along a street from x = 0 on: points (N, 2), one every few centimetres of a wall."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for side in (-1.0, 1.0):
-        x = -20.0
-        while x < length_m + 20.0:
-            wall_m, gap_m, off_m = rng.uniform(2.0, 9.0), rng.uniform(1.5, 6.0), rng.uniform(6.0, 14.0)
-            along = np.arange(x, x + wall_m, 0.08)
-            found.append(np.stack([along, np.full(len(along), side * off_m)], 1))
-            pole = rng.uniform(0, 0.15, (12, 2)) + np.array([x + wall_m + 0.5 * gap_m, side * rng.uniform(4.5, 6.0)])
-            found.append(pole)
-            x += wall_m + gap_m
-    return np.concatenate(found)
-
-
-def sweep_at(world_m: DoubleArray, pose: SE2, paint: bool = False) -> Sweep:
-    """Ground in rings, and four returns of everything that stands within 40 m, in the vehicle's axes."""
-    seen = pose.inverse().apply(world_m)
-    seen = seen[np.hypot(*seen.T) < 40.0]
-    turns = np.linspace(-np.pi, np.pi, 360, endpoint=False)
-    ground = np.concatenate([np.stack([r * np.cos(turns), r * np.sin(turns)], 1) for r in np.arange(3.0, 40.0, 0.8)])
-    heights = np.concatenate([np.zeros(len(ground)), *(np.full(len(seen), z) for z in (0.5, 1.0, 1.6, 2.2))])
-    xy = np.concatenate([ground, *[seen] * 4])
-    points = np.column_stack([xy, heights - SENSOR_M]).astype(np.float32)
-    shine = np.full(len(points), 0.3, np.float32)
-    if paint:
-        at = pose.apply(xy)
-        shine[(np.abs(np.abs(at[:, 1]) - 3.0) < 0.15) & (at[:, 0] % 6.0 < 3.0)] = 0.9
-        shine += np.random.default_rng(len(points)).normal(0.0, 0.03, len(points)).astype(np.float32)
-    return Sweep(points, shine)
+from tests.localize.outlined_street import SENSOR_M, painted_map, poles_and_walls, sweep_at
 
 
 @pytest.fixture(scope="module")
@@ -166,21 +132,13 @@ def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
 
 
 @pytest.fixture(scope="module")
-def painted_map(street: DoubleArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folded map of the street, with paint on its ground."""
-    tmp_path = tmp_path_factory.mktemp("painted")
-    poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 1.75)]
-    painted = [sweep_at(street, pose, paint=True) for pose in poses]
-    drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
-    with build_map(drive, BuildSettings(resolution_m=0.05), scratch=tmp_path) as built:
-        write_map_geotiff(tmp_path / "map.tif", built.grid, built.tiles())
-    fold(tmp_path / "map.tif", tmp_path / "a.fold", lidar=LidarOptions(codec="marks"))
-    return tmp_path / "a.fold"
+def painted(street: DoubleArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return painted_map(street, tmp_path_factory.mktemp("painted"))
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["odometry", "sweeps alone"])
 def test_a_drive_begins_anywhere_without_priors(
-    street: DoubleArray, painted_map: Path, tmp_path: Path, given: bool
+    street: DoubleArray, painted: Path, tmp_path: Path, given: bool
 ) -> None:
     truth = [SE2(25.0 + 0.8 * k, 0.4, 0.01 * k) for k in range(22)]
     (tmp_path / "sweeps").mkdir()
@@ -193,7 +151,7 @@ def test_a_drive_begins_anywhere_without_priors(
         turn = 0.5 * moved.heading_rad
         rows.append(f"{0.1 * k:.1f} {moved.x_m} {moved.y_m} 0 0 0 {np.sin(turn)} {np.cos(turn)}")
     (tmp_path / "odometry.txt").write_text("\n".join(rows) + "\n")
-    with fold_map.open(painted_map) as town:
+    with fold_map.open(painted) as town:
         odometry = tmp_path / "odometry.txt" if given else None
         ran = localize_sweeps(town, tmp_path / "sweeps", odometry=odometry, intensity_scale=1.0)
     answers = [one.estimate for one in ran.observations]
@@ -209,17 +167,17 @@ def test_a_drive_begins_anywhere_without_priors(
     (tmp_path / "sweeps.csv").write_text("time_s,file\n" + table)
     told = {"foldmap_drive": 1, "intensity_scale": 1.0, "sweeps": "sweeps.csv"}
     (tmp_path / "drive.json").write_text(json.dumps(told))
-    with fold_map.open(painted_map) as town:
+    with fold_map.open(painted) as town:
         driven = localize_drive(town, tmp_path)
     read = [one for one in answers if one.status is not Status.NO_OBSERVATION]  # a bad sweep has no line in a drive
     assert [one.estimate.pose for one in driven.observations] == [one.pose for one in read]
     assert "the drive brings no odometry" in driven.notes[0]
 
 
-def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted_map: Path) -> None:
+def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted: Path) -> None:
     at = SE2(31.0, 0.3, 0.4)
     sweep = sweep_at(street, at, paint=True)
-    with fold_map.open(painted_map) as town:
+    with fold_map.open(painted) as town:
         found = town.localize(sweep)
         assert found.status in (Status.OK, Status.DEGRADED)
         assert isinstance(found.pose, SE2)
