@@ -28,10 +28,10 @@ _LEAST_POINTS, _LEAST_FIT = 150, 0.5
 """Of all points, those within reach of what was there before: 0.84 and more where it is right."""
 _MOST_OFF_M = 0.17
 """Root mean square of the distances to planes: 0.13 and less where it is right, 0.22 and more on other ground."""
-_LEAST_SHARE = 0.045
-"""Of all planes, those that say something of the direction, in the plane, of which they say least.
+_LEAST_TOLD = 80.0
+"""Planes that stand across the direction, along the ground, of which planes say least: in the sum of squared cosines.
 
-On two recorded streets 0.05 and more with eight rings and more; with four, which slide along one of them, 0.035 at most.
+On two recorded streets 140 and more with eight rings and more; with four, which slide along one of them, 55 at most.
 """
 
 
@@ -127,8 +127,8 @@ def _registered(before: _Surfaces, here: _Surfaces, step: DoubleArray) -> tuple[
         if found.num_inliers < max(_LEAST_POINTS, _LEAST_FIT * here.points.size()):
             return math.inf, step
         step, off_m = np.asarray(found.T_target_source), math.sqrt(2.0 * found.error / found.num_inliers)
-    told = np.linalg.eigvalsh(np.asarray(found.H)[3:5, 3:5])[0] / found.num_inliers
-    return (off_m if told >= _LEAST_SHARE else math.inf), step
+    told = float(np.linalg.eigvalsh(np.asarray(found.H)[3:5, 3:5])[0])
+    return (off_m if told >= _LEAST_TOLD else math.inf), step
 
 
 def _rigid(matrix: AnyArray) -> SE3:
