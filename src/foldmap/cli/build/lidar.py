@@ -158,7 +158,7 @@ def _registered(
     sweeps: str | Path, intensity_scale: float | None, output: Path, build: partial[dict[str, Any]]
 ) -> tuple[Path, list[str]]:
     """The poses that sweeps tell of themselves, written beside the map, and what there is to say of them."""
-    from foldmap.api.registering import registered_poses
+    from foldmap.api.sweep_motion import registered_poses
     from foldmap.formats.sweeps.kitti import write_kitti_poses
 
     for label in ("crs", "calibration"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from foldmap.api.registering import registered_poses
+from foldmap.api.sweep_motion import registered_poses
 from foldmap.cli import app
 from foldmap.errors import PoseInputError
 from foldmap.formats.sweeps.kitti import read_kitti_poses
@@ -75,6 +75,6 @@ def test_a_drive_that_comes_back_is_refused(drive: tuple[Path, list[SE3]], monke
         def add(self, sweep: Sweep) -> SE3:
             return next(steps)
 
-    monkeypatch.setattr("foldmap.api.registering.SweepRegistration", Told)
+    monkeypatch.setattr("foldmap.api.sweep_motion.SweepRegistration", Told)
     with pytest.raises(PoseInputError, match=r"006\.bin, after 100 m, the drive comes back to where it was"):
         registered_poses(drive[0], 1.0)
