@@ -161,6 +161,8 @@ def test_a_drive_begins_anywhere_without_priors(
         assert isinstance(answer.pose, SE2)
         assert np.hypot(answer.pose.x_m - pose.x_m, answer.pose.y_m - pose.y_m) < 0.5
     assert ran.summary()["begins"] == "anywhere in the map"
+    # the times are those of the odometry, by which truth is paired; without, numbers of the sweeps
+    assert [one.time for one in ran.observations] == [f"{0.1 * k if given else k:.6f}" for k in range(len(truth))]
     if given:
         return
     table = "".join(f"{0.1 * k},sweeps/{k:06d}.bin\n" for k in range(len(truth)))
