@@ -28,7 +28,7 @@ from foldmap.lidar.mapping.raster import BuildSettings, build_map
 from foldmap.lidar.marks.outline import fold_outline
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.estimate import Status
-from foldmap.localize.journey.events import Event, OdometryEvent, SweepEvent
+from foldmap.localize.journey.events import Event, OdometryEvent, SweepEvent, moved_by_sweeps
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.localizer import LidarLocalizer
@@ -48,7 +48,8 @@ class Recorded:
 
     A drive has found the right place where any pose that it answers, `ok` or `degraded`, is within a metre. The truth
     is GNSS/INS, which placed the map's frames, too. Beside the file's figures stand those of the raw map's contrast
-    with the same localizer, the same outline and the same photos; and the file asked by kitti-hdl64, another street.
+    with the same localizer, the same outline and the same photos; the file's by sweeps alone, without photos and
+    without the INS' speeds; and the file asked by kitti-hdl64, another street.
 
     Attributes:
         starts: first frame of each drive, from which nothing is known of the place.
@@ -114,7 +115,13 @@ class Recorded:
             photos = town.visual_localizer(), None, town.extractor().extract
             layers = Layers(town.lidar_localizer(), *photos, WholeOutline(town.outline))
             raw = LidarLocalizer(ContrastMap(raster))
-            return {"the file": driven(layers, events), "the raw map": driven(replace(layers, lidar=raw), events)}
+            seen = [event for event, _ in events if isinstance(event, SweepEvent)]
+            moved = [(event, truth[event.time_s]) for event in moved_by_sweeps(seen)]
+            return {
+                "the file": driven(layers, events),
+                "the raw map": driven(replace(layers, lidar=raw), events),
+                "the file, sweeps alone": driven(Layers(layers.lidar, outline=WholeOutline(town.outline)), moved),
+            }
 
     def _lost(self, board: Board, file: Path) -> int:
         """How many sweeps of another street are answered `ok` in the file."""

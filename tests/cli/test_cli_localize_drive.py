@@ -129,6 +129,7 @@ def test_a_prior_of_the_first_sweep_begins_a_drive(run: Run, drive: Path, tmp_pa
     ("given", "message"),
     [
         ((), "sweeps need prior poses"),
+        (("--odometry", "odometry.txt", "--radius", "2"), "--radius is of sweeps with priors"),
         (("--gps", "fixes.csv"), "fixes alone do not say how the vehicle moves"),
         (("--poses", "truth.txt", "--gps-sigma", "3"), "--gps-sigma is of fixes"),
         (("--poses", "truth.txt", "--gps", "degrees.csv"), "the map is in a local frame"),

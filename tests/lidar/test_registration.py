@@ -11,7 +11,7 @@ from town_drive import independent, town_drive
 
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.mapping.registration import SweepRegistration
+from foldmap.lidar.mapping.registration import SweepOdometry, SweepRegistration
 from foldmap.lidar.mapping.rigidity import rigidity_of
 from foldmap.lidar.source import Sweep
 
@@ -46,6 +46,19 @@ def plain(seed: int) -> Sweep:
 def test_where_nothing_stands_nothing_is_answered() -> None:
     running = SweepRegistration()
     assert [running.add(plain(seed)) for seed in range(3)] == [None] * 3
+
+
+def test_odometry_goes_on_over_a_sweep_that_tells_nothing(town: Drive) -> None:
+    sweeps, truth = town
+    odometry, here = SweepOdometry(), SE2(0.0, 0.0, 0.0)
+    dark = Sweep(sweeps[5].points_sensor_m[:99], sweeps[5].intensity[:99])
+    for number, sweep in enumerate([*sweeps[:5], dark, *sweeps[6:]]):
+        step = odometry.add(sweep)
+        assert (step is None) == (number in (0, 6))  # the first, and the first of those that follow nothing
+        if number:
+            here = here @ (step or (truth[number - 1].inverse() @ truth[number]).to_se2())
+    error = (truth[0].inverse() @ truth[len(sweeps) - 1]).to_se2().inverse() @ here
+    assert math.hypot(error.x_m, error.y_m) < 0.1
 
 
 @pytest.mark.parametrize(("sigma_m", "sigma_deg", "rigid"), [(0.0, 0.0, True), (0.3, 2.0, False), (0.0, 2.0, False)])

@@ -1,5 +1,6 @@
 """Where by what stands beside the road: against worlds of poles and walls whose poses are known."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,51 +10,21 @@ import pytest
 
 import foldmap.api.opened as fold_map
 from foldmap.api.folding import LidarOptions, fold
+from foldmap.api.localizing_drives import localize_drive
 from foldmap.api.localizing_sweeps import localize_sweeps
 from foldmap.atlas import FoldFile, FoldWriter
+from foldmap.errors import ConfigError
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
-from foldmap.lidar.source import RasterMap, Sweep
-from foldmap.localize.lidar.outline import Around, OutlineMatcher, WholeOutline
+from foldmap.lidar.source import RasterMap
+from foldmap.localize.estimate import Status
+from foldmap.localize.lidar.anywhere import localize_anywhere
+from foldmap.localize.lidar.outline import Around, OutlineMatch, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
-
-SENSOR_M = 1.7
-
-
-def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
-    """Where something stands along a street from x = 0 on: points (N, 2), one every few centimetres of a wall."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for side in (-1.0, 1.0):
-        x = -20.0
-        while x < length_m + 20.0:
-            wall_m, gap_m, off_m = rng.uniform(2.0, 9.0), rng.uniform(1.5, 6.0), rng.uniform(6.0, 14.0)
-            along = np.arange(x, x + wall_m, 0.08)
-            found.append(np.stack([along, np.full(len(along), side * off_m)], 1))
-            pole = rng.uniform(0, 0.15, (12, 2)) + np.array([x + wall_m + 0.5 * gap_m, side * rng.uniform(4.5, 6.0)])
-            found.append(pole)
-            x += wall_m + gap_m
-    return np.concatenate(found)
-
-
-def sweep_at(world_m: DoubleArray, pose: SE2, paint: bool = False) -> Sweep:
-    """Ground in rings, and four returns of everything that stands within 40 m, in the vehicle's axes."""
-    seen = pose.inverse().apply(world_m)
-    seen = seen[np.hypot(*seen.T) < 40.0]
-    turns = np.linspace(-np.pi, np.pi, 360, endpoint=False)
-    ground = np.concatenate([np.stack([r * np.cos(turns), r * np.sin(turns)], 1) for r in np.arange(3.0, 40.0, 0.8)])
-    heights = np.concatenate([np.zeros(len(ground)), *(np.full(len(seen), z) for z in (0.5, 1.0, 1.6, 2.2))])
-    xy = np.concatenate([ground, *[seen] * 4])
-    points = np.column_stack([xy, heights - SENSOR_M]).astype(np.float32)
-    shine = np.full(len(points), 0.3, np.float32)
-    if paint:
-        at = pose.apply(xy)
-        shine[(np.abs(np.abs(at[:, 1]) - 3.0) < 0.15) & (at[:, 0] % 6.0 < 3.0)] = 0.9
-        shine += np.random.default_rng(len(points)).normal(0.0, 0.03, len(points)).astype(np.float32)
-    return Sweep(points, shine)
+from tests.localize.outlined_street import SENSOR_M, painted_map, poles_and_walls, sweep_at
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +131,15 @@ def test_another_street_fits_nowhere(folded: FoldedMarks) -> None:
         assert not any((one := whole.matcher.match(points, pose)) and one.sure for pose in whole.advance(160))
 
 
-def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_path: Path) -> None:
-    poses = [SE2(x, 0.3 * np.sin(x / 9), 0.02 * np.cos(x / 9)) for x in np.arange(0.0, 70.0, 1.75)]
-    painted = [sweep_at(street, pose, paint=True) for pose in poses]
-    drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
-    with build_map(drive, BuildSettings(resolution_m=0.05), scratch=tmp_path) as built:
-        write_map_geotiff(tmp_path / "map.tif", built.grid, built.tiles())
-    fold(tmp_path / "map.tif", tmp_path / "a.fold", lidar=LidarOptions(codec="marks"))
+@pytest.fixture(scope="module")
+def painted(street: DoubleArray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return painted_map(street, tmp_path_factory.mktemp("painted"))
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["odometry", "sweeps alone"])
+def test_a_drive_begins_anywhere_without_priors(
+    street: DoubleArray, painted: Path, tmp_path: Path, given: bool
+) -> None:
     truth = [SE2(25.0 + 0.8 * k, 0.4, 0.01 * k) for k in range(22)]
     (tmp_path / "sweeps").mkdir()
     rows = []
@@ -178,8 +151,9 @@ def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_
         turn = 0.5 * moved.heading_rad
         rows.append(f"{0.1 * k:.1f} {moved.x_m} {moved.y_m} 0 0 0 {np.sin(turn)} {np.cos(turn)}")
     (tmp_path / "odometry.txt").write_text("\n".join(rows) + "\n")
-    with fold_map.open(tmp_path / "a.fold") as town:
-        ran = localize_sweeps(town, tmp_path / "sweeps", odometry=tmp_path / "odometry.txt", intensity_scale=1.0)
+    with fold_map.open(painted) as town:
+        odometry = tmp_path / "odometry.txt" if given else None
+        ran = localize_sweeps(town, tmp_path / "sweeps", odometry=odometry, intensity_scale=1.0)
     answers = [one.estimate for one in ran.observations]
     placed = [(answer, pose) for answer, pose in zip(answers, truth, strict=True) if answer.pose is not None]
     assert len(placed) >= 5
@@ -187,6 +161,50 @@ def test_a_drive_begins_anywhere_by_its_odometry_alone(street: DoubleArray, tmp_
         assert isinstance(answer.pose, SE2)
         assert np.hypot(answer.pose.x_m - pose.x_m, answer.pose.y_m - pose.y_m) < 0.5
     assert ran.summary()["begins"] == "anywhere in the map"
+    # the times are those of the odometry, by which truth is paired; without, numbers of the sweeps
+    assert [one.time for one in ran.observations] == [f"{0.1 * k if given else k:.6f}" for k in range(len(truth))]
+    if given:
+        return
+    table = "".join(f"{0.1 * k},sweeps/{k:06d}.bin\n" for k in range(len(truth)))
+    (tmp_path / "sweeps.csv").write_text("time_s,file\n" + table)
+    told = {"foldmap_drive": 1, "intensity_scale": 1.0, "sweeps": "sweeps.csv"}
+    (tmp_path / "drive.json").write_text(json.dumps(told))
+    with fold_map.open(painted) as town:
+        driven = localize_drive(town, tmp_path)
+    read = [one for one in answers if one.status is not Status.NO_OBSERVATION]  # a bad sweep has no line in a drive
+    assert [one.estimate.pose for one in driven.observations] == [one.pose for one in read]
+    assert "the drive brings no odometry" in driven.notes[0]
+
+
+def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted: Path) -> None:
+    at = SE2(31.0, 0.3, 0.4)
+    sweep = sweep_at(street, at, paint=True)
+    with fold_map.open(painted) as town:
+        found = town.localize(sweep)
+        assert found.status in (Status.OK, Status.DEGRADED)
+        assert isinstance(found.pose, SE2)
+        assert np.hypot(found.pose.x_m - at.x_m, found.pose.y_m - at.y_m) < 0.3
+        assert abs(found.pose.heading_rad - at.heading_rad) < np.radians(1.0)
+        elsewhere = town.localize(sweep_at(poles_and_walls(2), at))
+        assert (elsewhere.status, elsewhere.pose) == (Status.NO_MATCH, None)
+        open_country = town.localize(sweep_at(np.zeros((0, 2)), at))
+        assert open_country.diagnostics.reason == "too little stands around to tell a place"
+        with pytest.raises(ConfigError, match="prior"):
+            town.localize([(sweep, SE3.from_se2(at, SENSOR_M))] * 2)
+
+
+def test_of_two_places_that_look_alike_neither_is_answered() -> None:
+    twins, seen = [SE2(0.0, 0.0, 0.0), SE2(60.0, 0.0, 0.0)], sweep_at(poles_and_walls(1), SE2(30.0, 0.0, 0.0))
+
+    class Both:
+        fits = True
+
+        def locate(self, seen: Around) -> list[OutlineMatch]:
+            return [OutlineMatch(pose, np.eye(3) * 0.01, 0.9, 0.99) for pose in twins]
+
+    found = localize_anywhere(None, Both(), seen, None)  # type: ignore[arg-type]
+    assert (found.status, found.pose) == (Status.AMBIGUOUS, None)
+    assert found.diagnostics.reason == "what stands around fits two places"
 
 
 def test_open_country_tells_no_place(folded: FoldedMarks) -> None:

@@ -17,8 +17,11 @@ from typer.testing import CliRunner
 from foldmap.api.folding import LidarOptions, fold
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.geopose import Anchor
+from foldmap.lidar.source import Sweep
 from tests.cli.cli_place import write_tif
 from tests.lidar.painted_ground import RESOLUTION_M, painted_map, write_seen
+from tests.localize.outlined_street import painted_map as outlined_map
+from tests.localize.outlined_street import poles_and_walls, sweep_at
 from tests.service.conftest import Client
 from tests.service.geopose_schemas import FORMS, PROBLEM, check
 
@@ -157,3 +160,21 @@ def test_photos_in_a_map_without_them_are_501(swept: Client) -> None:
     asked = {"sensorReadings": {"cameraReadings": [{**reading, "imageBytes": ("AAAA" * 342)[:1368]}]}}
     answer = swept.post("/localize/geopose", json=asked)
     assert answer.status_code in (400, 501)
+
+
+def test_a_map_with_an_outline_needs_no_prior(serving: Callable[..., Client], tmp_path: Path) -> None:
+    street, at = poles_and_walls(1), SE2(31.0, 0.3, 0.4)
+    client = serving(outlined_map(street, tmp_path))
+
+    def asked(sweep: Sweep, **said: Any) -> Any:
+        rows = np.column_stack([sweep.points_sensor_m, np.clip(sweep.intensity, 0.0, 1.0)]).astype("<f4")
+        return client.post(PATH, params=said, content=rows.tobytes())
+
+    answer = asked(sweep_at(street, at, paint=True))
+    assert answer.status_code == 200
+    pose = answer.json()["pose"]
+    assert math.hypot(pose["x_m"] - at.x_m, pose["y_m"] - at.y_m) < 0.3
+    elsewhere = asked(sweep_at(poles_and_walls(2), at, paint=True))
+    assert (elsewhere.status_code, elsewhere.json()["status"]) == (404, "no_match")
+    half = asked(sweep_at(street, at, paint=True), x_m=31.0)
+    assert (half.status_code, "the prior is not whole" in half.text) == (400, True)

@@ -10,6 +10,7 @@ from foldmap.api.results import csv_text, last_of_moments
 from foldmap.atlas.whole import write_whole
 from foldmap.errors import MissingExtraError
 from foldmap.formats.listing import write_lines
+from foldmap.formats.sweeps.kitti import write_kitti_poses
 from foldmap.geometry import SE3
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def write_run(folder: Path, found: LocalizedDrive) -> list[str]:
     notes: list[str] = []
     write_whole(folder / "estimates.csv", csv_text(found.observations))
     answered = last_of_moments(found.observations)
-    matrices = [SE3.from_se2(one.estimate.pose, one.z_m).matrix[:3].reshape(-1) for one in answered]
-    write_lines(folder / "kitti.txt", [" ".join(f"{value:.12g}" for value in row) for row in matrices])
+    write_kitti_poses(folder / "kitti.txt", [SE3.from_se2(one.estimate.pose, one.z_m) for one in answered])
     write_lines(folder / "kitti_times.txt", [one.time for one in answered])
     if found.crs:
         poses = [one.estimate.pose for one in answered]

@@ -19,7 +19,7 @@ from foldmap.formats.bags.files import is_bag
 from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneySettings
-from foldmap.localize.journey.events import CameraEvent, SweepEvent
+from foldmap.localize.journey.events import CameraEvent, SweepEvent, moved_by_sweeps
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.laid import LaidSweeps
 from foldmap.localize.journey.senses import Layers
@@ -80,8 +80,11 @@ def localize_drive(
     crs = crs_of(layer.parameters for layer in town.file.layers())
     report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
     counts: Counter[str] = Counter()
-    laid = LaidSweeps()
-    for event, estimate in journey.run(laid.watch(drive.events(crs))):
+    laid, events = LaidSweeps(), drive.events(crs)
+    if layers.lidar is not None and not {"odometry", "twist"} & set(drive.brings):
+        events = moved_by_sweeps(events)
+        notes.append("the drive brings no odometry: its sweeps, registered to each other, say how it moves")
+    for event, estimate in journey.run(laid.watch(events)):
         kind = _OF_EVENT.get(type(event), "fix")
         found.append(LocalizedObservation(f"{kind} {counts[kind]}", drive.stamp(event.time_s), estimate))
         counts[kind] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.api.sweep_inputs import SweepInputs, sweep_times_s
-from foldmap.api.sweep_motion import ODOMETRY, LaidSweeps, motion_of
+from foldmap.api.sweep_motion import ODOMETRY, REGISTERED, LaidSweeps, motion_of
 from foldmap.api.tracking import SWEEP_PERIOD_S, Tracker
 from foldmap.errors import ConfigError, SweepInputError
-from foldmap.formats.sweeps.drives import RecordedDrive
+from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
+from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE2
+from foldmap.lidar.mapping.registration import SweepOdometry
 from foldmap.lidar.observation import levelled
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
@@ -49,16 +52,22 @@ def localize_sweeps(
     Priors are poses, one a sweep; sweeps named by times take those within `time_limit_s`. Radius and heading range are
     half the search window around a prior. `online` they are three standard deviations of the first pose; without
     `poses` the drive begins where fixes and odometry say, without fixes anywhere in the map (`Journey`). Sweeps are
-    laid together, and the filter moves, by `odometry`, else as `motion_of` decides. Fixes are of the filter, which they
-    turn on. Files are as `SweepInputs` has them, the rest as `open_drive` and `SweepStack`.
+    laid together, and the filter moves, by `odometry`, else as `motion_of` decides, without `poses` by the sweeps
+    themselves. Fixes are of the filter, which they turn on. Files are as `SweepInputs` has them, the rest as
+    `open_drive` and `SweepStack`.
     """
     heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
         raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
     given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
-    filtered, drive = online or gps is not None, given.open()
     if poses is None and gps is None:
-        return _from_nothing(town, drive, begin)
+        if odometry is None and town.outline is None:
+            cure = (
+                "give --poses, one a sweep; or --odometry; or fold a map of foldmap build lidar, which has an outline"
+            )
+            raise ConfigError("sweeps need prior poses in a map without an outline", cure)
+        return _from_nothing(town, given, begin)
+    filtered, drive = online or gps is not None, given.open()
     priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
     given.require_near(priors, town.lidar.grid)
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
@@ -94,30 +103,55 @@ def localize_sweeps(
     return Localized(localized, settings, {"paired": drive.pairing.words, **did}, [moving.note] if moving.note else [])
 
 
-def _from_nothing(town: FoldedMap, drive: RecordedDrive, begin: Begin) -> Localized:
-    """Localize sweeps of a drive of which odometry alone is known, wherever in the map it begins."""
+def _from_nothing(town: FoldedMap, given: SweepInputs, begin: Begin) -> Localized:
+    """Localize a drive's sweeps wherever in the map it begins; it moves by odometry, without that by its sweeps."""
     outline = None if town.outline is None else WholeOutline(town.outline)
-    journey, report = Journey(Layers(town.lidar_localizer(), outline=outline)), begin("Driving")
-    found, known_s, before = list[LocalizedObservation](), sweep_times_s(drive), None
-    times_s = SWEEP_PERIOD_S * np.arange(len(drive)) if known_s is None else known_s
-    for index, (read, at) in enumerate(zip(drive.read(), drive.world_SE3_sensors, strict=True)):
-        time_s, here, level = float(times_s[index]), at.to_se2(), levelled(at)
-        if before is not None:
-            journey.step(OdometryEvent(time_s, before.inverse() @ here))
-        estimate: Estimate[SE2, Diagnostics] | None = None
-        if isinstance(read, SweepInputError):
-            estimate = _unobserved(read)
-        else:
-            points = (level.inverse() @ at).apply(read.points_sensor_m.astype(np.float64)).astype(np.float32)
-            estimate = journey.step(SweepEvent(time_s, Sweep(points, read.intensity)))
+    journey, report, found = Journey(Layers(town.lidar_localizer(), outline=outline)), begin("Driving"), []
+    if given.odometry is None:
+        sweeps, stamps_s = open_unposed(given.sweeps, given.intensity_scale)
+        names, known_s, driven = sweeps.names, stamps_s, _by_sweeps(sweeps)
+        did, read = {"motion": REGISTERED}, {"intensity_scale": sweeps.full_scale}
+    else:
+        drive = given.open()
+        names, stamps_s, known_s, driven = drive.names, drive.times_s, sweep_times_s(drive), _by_odometry(drive)
+        did, read = {"motion": ODOMETRY, "paired": drive.pairing.words}, drive.provenance()
+    for index, (sweep, moved) in enumerate(driven):
+        time_s = SWEEP_PERIOD_S * index if known_s is None else float(known_s[index])
+        if moved is not None:
+            journey.step(OdometryEvent(time_s, moved))
+        estimate: Estimate[Any, Diagnostics] | None = None
+        if not isinstance(sweep, Sweep):
+            estimate = _unobserved(sweep)
+        elif len(names) > 1 or given.odometry is not None:
+            estimate = journey.step(SweepEvent(time_s, sweep))
+        else:  # no drive
+            estimate = town.localize(sweep)
         assert estimate is not None
+        stamp_s = float(index if stamps_s is None else stamps_s[index])
+        found.append(LocalizedObservation(names[index], f"{stamp_s:.6f}", estimate))
+        report(index + 1, len(names))
+    did |= {"begins": "anywhere in the map"}
+    return Localized(found, {**read, "model": town.lidar.model.name, "filter": True, **did}, did, [])
+
+
+def _by_odometry(drive: RecordedDrive) -> Iterator[tuple[Sweep | SweepInputError, SE2 | None]]:
+    """Each sweep, level, and how the vehicle moved since the one before."""
+    before: SE2 | None = None
+    for read, at in zip(drive.read(), drive.world_SE3_sensors, strict=True):
+        sweep, here = read, at.to_se2()
+        if isinstance(read, Sweep):
+            level_SE3_sensor = levelled(at).inverse() @ at
+            points_m = level_SE3_sensor.apply(read.points_sensor_m.astype(np.float64)).astype(np.float32)
+            sweep = Sweep(points_m, read.intensity)
+        yield sweep, None if before is None else before.inverse() @ here
         before = here
-        stamp = float(index) if drive.times_s is None else drive.times_s[index]
-        found.append(LocalizedObservation(drive.names[index], f"{stamp:.6f}", estimate))
-        report(index + 1, len(drive))
-    did = {"motion": ODOMETRY, "begins": "anywhere in the map"}
-    settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": True, **did}
-    return Localized(found, settings, {"paired": drive.pairing.words, **did}, [])
+
+
+def _by_sweeps(sweeps: SweepSequence) -> Iterator[tuple[Sweep | SweepInputError, SE2 | None]]:
+    """Each sweep, and how the vehicle moved since the one before, as far as the two tell."""
+    odometry = SweepOdometry()
+    for read in sweeps.read():
+        yield read, odometry.add(read) if isinstance(read, Sweep) else None
 
 
 def _no_pose(kind: str, time_limit_s: float) -> str:

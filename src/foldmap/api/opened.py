@@ -17,8 +17,10 @@ from foldmap.lidar.shipped import UPRIGHT
 if TYPE_CHECKING:
     from foldmap.lidar.marks.unfold import FoldedMarks
     from foldmap.lidar.observation import Observation
+    from foldmap.lidar.source import Sweep
     from foldmap.lidar.unfold import FoldedLidar
     from foldmap.localize.estimate import Diagnostics, Estimate
+    from foldmap.localize.lidar.confidence import LidarEstimate
     from foldmap.localize.lidar.localizer import LidarLocalizer
     from foldmap.localize.street.localizer import StreetLocalizer
     from foldmap.localize.street.settings import StreetPrior
@@ -153,13 +155,14 @@ class FoldedMap:
         Args:
             observation: a `Sweep`, or the last few as pairs (sweep, world_SE3_sensor) whose poses are odometry's; a
                 `Photo` or a `Query`, several of them for a rig; a `RingFrame` or an `AerialCrop`.
-            prior: where it was made, roughly. Sweeps need a pose. Photos and streets do without; of a pose given to
-                streets the heading is not used, that of a `StreetPrior` is.
+            prior: where it was made, roughly. A sweep needs a pose in a map without an outline, several sweeps in any.
+                Photos and streets do without; of a pose given to streets the heading is not used, that of a
+                `StreetPrior` is.
             radius_m: the prior is right to so many metres; by default 1 for sweeps, 64 for photos and streets.
             region: of a street map with several.
 
         Raises:
-            ConfigError: no observation that can be localized, or a sweep without a prior.
+            ConfigError: no observation that can be localized, or a sweep without a prior that needs one.
             InputError: the observation cannot be used.
             LayerError: the map has no layer for it.
             ModelError: the map's model is not installed.
@@ -167,6 +170,8 @@ class FoldedMap:
         """
         many = list(observation) if isinstance(observation, Sequence) else [observation]
         if _sweeps(many):
+            if prior is None and hasattr(observation, "points_sensor_m") and self.outline is not None:
+                return self._anywhere(observation)
             image = self._ground(observation, prior)
             return self.lidar_localizer().localize(image, vehicle_pose(prior), 1.0 if radius_m is None else radius_m)
         queries = self._queries(many)
@@ -218,6 +223,15 @@ class FoldedMap:
             self._made[key] = make()
         made: Made = self._made[key]
         return made
+
+    def _anywhere(self, sweep: Sweep) -> LidarEstimate:
+        from foldmap.localize.lidar.anywhere import localize_anywhere
+        from foldmap.localize.lidar.outline import WholeOutline
+
+        assert self.outline is not None
+        outline, level = self.outline, SE2(0.0, 0.0, 0.0)
+        whole = self._once("whole outline", lambda: WholeOutline(outline))
+        return localize_anywhere(self.lidar_localizer(), whole, sweep, self._ground(sweep, level))
 
     def _ground(self, observation: Any, prior: Any) -> Observation:
         """Sweeps drawn from above, in the vehicle frame of the last one."""

@@ -26,8 +26,9 @@ class SweepInputs:
 
     Attributes:
         sweeps: as `open_sweeps` has them.
-        poses: prior poses, one a sweep; with odometry and a filter the first one will do, with odometry alone none.
-        odometry: poses of which increments count; without it the differences of the priors have to do.
+        poses: prior poses, one a sweep; with odometry and a filter the first one will do; None for a drive that begins
+            anywhere in the map.
+        odometry: poses of which increments count; without it the differences of the priors have to do, or the sweeps.
         gps: as `read_fixes` has them.
         gps_sigma_m: of fixes that say none.
         calibration: KITTI's calib.txt, where poses are the camera's.
@@ -45,12 +46,9 @@ class SweepInputs:
     time_limit_s: float
 
     def __post_init__(self) -> None:
-        if self.poses is not None or self.odometry is not None:
-            return
-        if self.gps is not None:
+        if self.gps is not None and self.poses is None and self.odometry is None:
             said = "fixes alone do not say how the vehicle moves and where it heads"
             raise ConfigError(said, "give --odometry too, or --poses")
-        raise ConfigError("sweeps need prior poses", "give --poses, one a sweep; or --odometry, with --gps if any")
 
     @property
     def moves(self) -> Path:

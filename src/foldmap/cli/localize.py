@@ -275,6 +275,10 @@ def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
         raise ConfigError(f"{label} is of features that are extracted", "give --photos, or leave it out")
     if "picture_of" in said and "picture" not in said:
         raise ConfigError("--picture-of is of the picture", "give --picture too, or leave it out")
+    near_prior = {"radius_m", "heading_range_deg", "aggregate", "sensor_height_m"} & said
+    if kind == "lidar" and near_prior and not said & {"poses", "gps"}:
+        label = f"--{min(near_prior).removesuffix('_m').removesuffix('_deg').replace('_', '-')}"
+        raise ConfigError(f"{label} is of sweeps with priors", "give --poses or --gps too, or leave it out")
     if "gps_sigma_m" in said and "gps" not in said:
         raise ConfigError("--gps-sigma is of fixes", "give --gps too, or leave it out")
     if "matcher_weights" in said and own["matcher"] != "lightglue":

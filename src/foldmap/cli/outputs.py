@@ -21,7 +21,7 @@ _KEPT = ("{}/answers/**/*", "{}/training/**/*", "{}/kept/**/*")
 
 WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "demo": {"output": (*_PAGES, "{}/map.tif", "{}/map.fold", "{}/estimates.txt", "{}/estimates.txt.jsonl")},
-    "build lidar": {"output": (*_TOLD, "{stem}.png"), "fold": _TOLD, "report": _TRIALS},
+    "build lidar": {"output": (*_TOLD, "{stem}.png", "{}.poses.txt"), "fold": _TOLD, "report": _TRIALS},
     "build visual": {"output": ("{}/sparse/**/*", "{}/features.h5", "{}/scene.png", "{}/scene.json")},
     "train lidar": {"output": _RUN},
     "train street": {"output": _RUN},

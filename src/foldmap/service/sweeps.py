@@ -1,4 +1,4 @@
-"""Sweeps asked over HTTP, localized near a prior as ``foldmap localize --aggregate 1`` does."""
+"""Sweeps asked over HTTP, localized one by one as ``foldmap localize`` does."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from foldmap.api.sweep_motion import LaidSweeps
 from foldmap.errors import FoldmapError, InputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.source import Sweep
+from foldmap.localize.estimate import Diagnostics, Estimate
 from foldmap.service.answers import Answer, Wanted, accuracy_of, lost, worth_headers
 from foldmap.service.maps import ServedMap
 from foldmap.service.problems import bad_request, of_client, of_map
@@ -33,6 +34,7 @@ PARAMETERS: dict[str, tuple[float, float, float | None, str]] = {
     "height_m": (-1e5, 1e5, None, "Of the vehicle above the ellipsoid, for maps that have no anchor."),
 }
 """Of the query: least, most, default, what it says."""
+_PRIOR = "x_m", "y_m", "latitude_deg", "longitude_deg", "heading_deg"
 
 
 def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wanted: Wanted) -> Answer:
@@ -52,7 +54,8 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
         folded, localizer = served.town.lidar, served.town.lidar_localizer()
     except FoldmapError as error:
         raise of_map(error) from error
-    prior = _prior(served, values)
+    anywhere = served.town.outline is not None and all(values[name] is None for name in _PRIOR)
+    prior = SE2(0.0, 0.0, 0.0) if anywhere else _prior(served, values)
     try:
         sweep = _sweep(body, values["intensity_scale"] or 1.0)
         laid = LaidSweeps(folded.grid.resolution_m, 1, values["sensor_height_m"], relief=folded.relief)
@@ -60,8 +63,12 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
     except InputError as error:
         raise of_client(error) from error
     radius_m, range_deg = values["radius_m"] or 1.0, values["heading_range_deg"] or 0.0
+    estimate: Estimate[Any, Diagnostics]
     try:
-        estimate = localizer.localize(image, prior, radius_m, math.radians(range_deg))
+        if anywhere:
+            estimate = served.town.localize(sweep)
+        else:
+            estimate = localizer.localize(image, prior, radius_m, math.radians(range_deg))
     except InputError as error:
         raise lost("no_observation", str(error)) from error
     except FoldmapError as error:
@@ -70,6 +77,7 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
     told = {key: known[key] for key in ("status", "pose", "covariance", "protection_level", "diagnostics")}
     if estimate.pose is None or estimate.covariance is None:
         raise lost(estimate.status.value, estimate.diagnostics.reason, [("diagnostics", told["diagnostics"])])
+    assert isinstance(estimate.pose, SE2)
     place = {"geopose": _geopose(served, estimate.pose, values["height_m"], wanted), "seal": served.seal}
     headers = worth_headers(estimate.status.value, estimate.protection_level(), served.seal)
     return Answer({**told, "accuracy": accuracy_of(estimate.covariance, 2), **place}, headers=headers)
@@ -95,7 +103,9 @@ def _prior(served: ServedMap, values: Mapping[str, float | None]) -> SE2:
     x_m, y_m, latitude_deg, longitude_deg = (values[n] for n in ("x_m", "y_m", "latitude_deg", "longitude_deg"))
     on_map, on_earth = x_m is not None and y_m is not None, latitude_deg is not None and longitude_deg is not None
     if heading_deg is None or on_map == on_earth:
-        said = "a sweep is localized near a prior"
+        said = "a sweep is localized near a prior in a map without an outline"
+        if served.town.outline is not None:
+            said = "the prior is not whole"
         raise bad_request(said, "give heading_deg with x_m and y_m, or with latitude_deg and longitude_deg")
     if on_map:
         assert x_m is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from foldmap.cli.build import visual as build_visual
 from foldmap.cli.common import bar, bars, put, require_folder, save_settings, say
 from foldmap.cli.verbs import App
-from foldmap.errors import ConfigError, PoseInputError, SweepInputError
+from foldmap.errors import ConfigError, SweepInputError
 
 if TYPE_CHECKING:
     from foldmap.api.folding.drives import DriveFold
@@ -48,7 +48,9 @@ def lidar(
     output: Annotated[Path, typer.Option("-o", "--output", help="The map, a Cloud Optimized GeoTIFF.")],
     poses: Annotated[
         Path | None,
-        typer.Option(help="KITTI or TUM poses, world_T_sensor, one a sweep. Of a bag by its odometry where left out."),
+        typer.Option(
+            help="KITTI or TUM poses, world_T_sensor, one a sweep. Left out: a bag's odometry, else what sweeps tell."
+        ),
     ] = None,
     resolution: Annotated[float, typer.Option(help="Pixel size in metres.")] = 0.05,
     crs: Annotated[str, typer.Option(help="CRS of the poses, like EPSG:25832; local where left out.")] = "",
@@ -83,6 +85,7 @@ def lidar(
 ) -> None:
     """Build a ground-intensity map from lidar sweeps and their poses.
 
+    Without --poses, sweeps of one pass are registered to each other; OUTPUT.poses.txt has the poses that they told.
     Keeps ground returns, leaves out what stands or moves on the road, averages intensity robustly, and writes the bands
     intensity, count and spread. Its settings are written beside it as OUTPUT.settings.json.
 
@@ -123,7 +126,7 @@ def _of_any(
     base_frame: str | None,
     intensity_scale: float | None,
     output: Path,
-    build: Callable[..., dict[str, Any]],
+    build: partial[dict[str, Any]],
 ) -> dict[str, Any]:
     """Build of files, or of a bag, which is unpacked beside the output for so long."""
     from foldmap.formats.bags.files import is_bag
@@ -131,9 +134,9 @@ def _of_any(
     if not is_bag(Path(sweeps)):
         if topic or base_frame:
             raise ConfigError("--topic and --base-frame are of bags", "leave them out")
-        if poses is None:
-            raise ConfigError("sweeps need their poses", "give --poses, KITTI or TUM, one a sweep")
-        return build(sweeps, poses, intensity_scale=intensity_scale)
+        told, notes = (poses, []) if poses is not None else _registered(sweeps, intensity_scale, output, build)
+        summary = build(sweeps, told, intensity_scale=intensity_scale)
+        return {**summary, "notes": [*notes, *summary["notes"]]}
     from foldmap.atlas.whole import scratch_beside
     from foldmap.formats.bags.survey import BagOptions, topics_of
     from foldmap.formats.bags.unpack import unpack_bag
@@ -143,10 +146,30 @@ def _of_any(
     with scratch_beside(output, "unpacking") as scratch:
         with bar("Unpacking") as report:
             unpacked = unpack_bag(sweeps, scratch, options, report)
-        if poses is None and len(unpacked.poses.read_text().splitlines()) < 2:
-            raise PoseInputError(f"{sweeps} has no odometry that tells poses", "give --poses, TUM, in the bag's clock")
-        summary = build(unpacked.sweeps, poses or unpacked.poses, intensity_scale=1.0, bag=Path(sweeps))
-    return {**summary, "notes": [*unpacked.notes, *summary["notes"]]}
+        told, notes = poses or unpacked.poses, unpacked.notes
+        if poses is None and len(unpacked.poses.read_text().splitlines()) < 2:  # no odometry
+            told, more = _registered(unpacked.sweeps, 1.0, output, build)
+            notes = [*notes, *more]
+        summary = build(unpacked.sweeps, told, intensity_scale=1.0, bag=Path(sweeps))
+    return {**summary, "notes": [*notes, *summary["notes"]]}
+
+
+def _registered(
+    sweeps: str | Path, intensity_scale: float | None, output: Path, build: partial[dict[str, Any]]
+) -> tuple[Path, list[str]]:
+    """The poses that sweeps tell of themselves, written beside the map, and what there is to say of them."""
+    from foldmap.api.sweep_motion import registered_poses
+    from foldmap.formats.sweeps.kitti import write_kitti_poses
+
+    for label in ("crs", "calibration"):
+        if build.keywords[label]:
+            raise ConfigError(f"--{label} is of poses", f"give --poses too, or leave --{label} out")
+    require_folder(output)
+    with bars() as begin:
+        poses = registered_poses(sweeps, intensity_scale, begin)
+    path = output.with_name(f"{output.name}.poses.txt")
+    write_kitti_poses(path, poses)
+    return path, [f"no --poses: the sweeps, registered to each other, say how the sensor moved; {path} has it"]
 
 
 def _folding(fold: Path | None, adapt: str | None, steps: int | None, report: Path | None) -> DriveFold | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.name_times import read_name_times
 from foldmap.formats.poses.trajectories import Trajectory, read_poses
 from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
 from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
@@ -26,6 +27,8 @@ from foldmap.lidar.mapping.belonging import (
 )
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
+
+_PERIOD_S = 0.1  # of most lidars: of two readings of the names' times the one nearer to it is meant
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,7 @@ class RecordedDrive:
 
     def read(self) -> Iterator[Sweep | SweepInputError]:
         """Read every sweep; one that cannot be used is its error, so that it does not end the drive."""
-        for index in range(len(self)):
-            try:
-                yield self.sweeps[index]
-            except SweepInputError as error:
-                yield error
+        return self.sweeps.read()
 
     def sweep(self, index: int) -> Sweep | None:
         """Read one sweep; None where it cannot be used."""
@@ -110,6 +109,18 @@ def open_drive(
         check_digits(world_SE3_sensors, str(poses))
         drive.check_aligned(f"{poses} and {sweeps}")
     return drive
+
+
+def open_unposed(sweeps: Path | str, intensity_scale: float | None = None) -> tuple[SweepSequence, DoubleArray | None]:
+    """Open the sweeps of a drive of which no pose is known, and the times in their names, float64 (N,), if any.
+
+    A SweepInputError as of `open_drive`.
+    """
+    sequence = open_sweeps(sweeps, intensity_scale)
+    _check_ground(sequence, [SE3(np.eye(4))] * len(sequence), str(sweeps))
+    read = [reading for reading in read_name_times(sequence.names) if (np.diff(reading.times_s) > 0).all()]
+    best = min(read, key=lambda one: abs(np.log(one.step_s / _PERIOD_S)), default=None)
+    return sequence.chosen(range(len(sequence))), None if best is None else best.times_s
 
 
 def _check_ground(sequence: SweepSequence, world_SE3_sensors: Sequence[SE3], sweeps: str) -> None:

@@ -67,6 +67,14 @@ class SweepSequence:
     def __iter__(self) -> Iterator[Sweep]:
         return (self[index] for index in range(len(self)))
 
+    def read(self) -> Iterator[Sweep | SweepInputError]:
+        """Read every sweep; one that cannot be used is its error, so that it does not end the drive."""
+        for index in range(len(self)):
+            try:
+                yield self[index]
+            except SweepInputError as error:
+                yield error
+
     @property
     def names(self) -> tuple[str, ...]:
         """The files' names relative to the folder that holds them all."""

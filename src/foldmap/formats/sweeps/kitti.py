@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from foldmap.errors import PoseInputError, SweepInputError
+from foldmap.formats.listing import write_lines
 from foldmap.formats.naming import naming, reading
 from foldmap.formats.sweeps.bin_layout import describe_layout
 from foldmap.formats.sweeps.cloud import Cloud, are_returns
@@ -81,6 +83,11 @@ def read_kitti_poses(path: Path, camera_SE3_sensor: SE3 | None = None) -> list[S
         return poses
     sensor_SE3_camera = camera_SE3_sensor.inverse()
     return [sensor_SE3_camera @ pose @ camera_SE3_sensor for pose in poses]
+
+
+def write_kitti_poses(path: Path, poses: Sequence[SE3]) -> None:
+    """Write a line a pose, as `read_kitti_poses` reads them."""
+    write_lines(path, [" ".join(f"{value:.12g}" for value in pose.matrix[:3].reshape(-1)) for pose in poses])
 
 
 def read_kitti_calibration(path: Path) -> SE3:

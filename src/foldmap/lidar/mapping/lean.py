@@ -37,6 +37,15 @@ def upright(sweep: Sweep, world_SE3_sensor: SE3) -> Sweep:
     return replace(sweep, points_sensor_m=turned.astype(np.float32))
 
 
+def level(sweep: Sweep) -> SE3:
+    """World_SE3_sensor where the world is at the sensor and the ground that it sees is level."""
+    plane, matrix = ground_plane(sweep.points_sensor_m), np.eye(4)
+    if plane is not None:
+        normal = np.array([-plane[0], -plane[1], 1.0])
+        matrix[:3, :3] = _onto_z(normal / np.linalg.norm(normal))
+    return SE3(matrix)
+
+
 def _onto_z(normal: DoubleArray) -> DoubleArray:
     """The smallest rotation (3, 3) that takes a unit vector, not downward, to the z axis (Rodrigues)."""
     x, y, cos = (float(part) for part in normal)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from foldmap.errors import PoseInputError
 from foldmap.geometry import SE2
+from foldmap.lidar.mapping.registration import SweepOdometry
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import Sweep
 from foldmap.localize.motion import check_increment
@@ -106,3 +107,14 @@ def in_order(events: Iterable[Event], held_s: float = REORDERED_S) -> Iterator[E
             yield oldest
     while heap:
         yield heapq.heappop(heap)[-1]
+
+
+def moved_by_sweeps(events: Iterable[Event]) -> Iterator[Event]:
+    """The events of a drive that brings no motion, with the motion that its sweeps tell."""
+    odometry = SweepOdometry()
+    for event in events:
+        if isinstance(event, SweepEvent) and isinstance(event.sweep, Sweep):
+            step = odometry.add(event.sweep)
+            if step is not None:
+                yield OdometryEvent(event.time_s, step)
+        yield event

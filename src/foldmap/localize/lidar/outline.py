@@ -203,10 +203,17 @@ class WholeOutline:
         """Search so many more headings; when all are done the best poses, the likeliest first, and `idle` again."""
         return self._whole.advance(headings)
 
+    def locate(self, seen: Around) -> list[OutlineMatch]:
+        """All headings at once: the matches that fit, the best first."""
+        poses = self.advance(_COARSE.headings) if self.begin(seen) else []
+        return self._fitting(seen, poses, 1.0, 4)
+
     def _finely(self, seen: Around, poses: list[SE2]) -> list[SE2]:
-        found = [self.matcher.match(seen, pose, 0.75, 2) for pose in poses]
-        fitting = [one for one in found if one is not None and one.fits]
-        return [one.pose for one in sorted(fitting, key=lambda one: -one.worth)[:4]]
+        return [one.pose for one in self._fitting(seen, poses, 0.75, 2)[:4]]
+
+    def _fitting(self, seen: Around, poses: list[SE2], radius_m: float, turns: int) -> list[OutlineMatch]:
+        found = [self.matcher.match(seen, pose, radius_m, turns) for pose in poses]
+        return sorted((one for one in found if one is not None and one.fits), key=lambda one: -one.worth)
 
 
 def _drawn(points_m: DoubleArray) -> BoolArray:
