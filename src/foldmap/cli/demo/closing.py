@@ -234,10 +234,8 @@ def _bring_up_to_date(
     build = BuildSettings(resolution_m=raster.grid.resolution_m, max_range_m=_MAPPED_M)
     with build_map(placed, build, scratch=output.parent) as built:
         seen = built.raster()
-    grid = raster.grid  # both lie on the pixels of the world's origin
-    down = round((seen.grid.north_m - grid.north_m) / grid.resolution_m)
-    right = round((grid.west_m - seen.grid.west_m) / grid.resolution_m)
-    here = seen.read(down, right, *grid.shape)
+    # both lie on the pixels of the world's origin
+    here = seen.read(*seen.grid.offset_of(raster.grid), *raster.grid.shape)
     intensity = np.where(here.observed, here.intensity, raster.intensity)
     now = RasterMap(raster.grid, intensity.astype(np.float32), raster.observed | here.observed)
     with FoldUpdater(output) as updater:
