@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cli_place import Ran
+from cli_place import Run
 
 import foldmap
 
-Run = Callable[..., Ran]
 VERBS = [
     "demo",
     "build",
