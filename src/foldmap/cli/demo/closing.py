@@ -179,9 +179,7 @@ def _last_street(world: TownWorld, way_m: DoubleArray) -> tuple[Street, float]:
 def _drive(town: FoldedMap, world: TownWorld, path_m: DoubleArray, day: int) -> ClosedDrive:
     """Drive a path by lidar and odometry from a pose like a satellite's."""
     sensor = build_lidar("spinning64", np.random.default_rng([world.seed, 5]))
-    events = town_events(
-        world, path_m, 10 * world.seed + day, sensor, speed_mps=_SPEED_MPS, fix_every=0, max_range_m=_SENSED_M
-    )
+    events = town_events(world, path_m, 10 * world.seed + day, sensor, speed_mps=_SPEED_MPS, max_range_m=_SENSED_M)
     journey, made, carried = None, ClosedDrive(), None
     for event, truth in events:
         if journey is None:
