@@ -1,7 +1,5 @@
 """Kept results: what decides them, that a stopped run goes on, and that documents tell what they say."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The scoreboard's cases: what is right, what is short, and that both can be told apart."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Fixtures of the command line's tests; `cli_place` makes what they hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

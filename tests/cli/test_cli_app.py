@@ -1,7 +1,5 @@
 """The command line as a whole: help, version, one line for an error, fast help."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

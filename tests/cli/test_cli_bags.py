@@ -1,7 +1,5 @@
 """``foldmap localize MAP BAG -o RUN/`` and ``foldmap show BAG``: the same answers as of the drive's folder."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

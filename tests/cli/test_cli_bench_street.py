@@ -1,7 +1,5 @@
 """``foldmap bench street`` from the command line, on a tiny town and a model of random weights."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``foldmap bench trust`` on small generated maps of every layer: what it asks, counts and writes."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap build lidar`` from files on disk to the map, its settings and its picture."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """``build lidar --fold``: sweeps held out of the map choose its code, a network is adapted, a page tells of it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

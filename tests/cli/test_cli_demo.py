@@ -1,7 +1,5 @@
 """``foldmap demo`` and ``bench`` on the smallest input that has all parts."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

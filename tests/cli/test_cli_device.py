@@ -1,7 +1,5 @@
 """What `pip install foldmap` brings is enough to localize in all three layers; the rest names its extra."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``foldmap evaluate``: what was named is what is read, paired by whole names and nearest times, and told so."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

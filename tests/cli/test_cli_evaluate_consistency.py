@@ -1,7 +1,5 @@
 """``foldmap evaluate`` tells whether errors are what answers said: on errors drawn with a covariance of their own."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

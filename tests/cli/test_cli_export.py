@@ -1,7 +1,5 @@
 """``foldmap export``: graphs that onnxruntime computes alone, to the same estimate; a map without networks has none."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap fold``, ``show``, ``verify`` and ``unfold``."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap localize`` and ``evaluate``: honest statuses, paired truth, one-line errors."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``foldmap localize`` with odometry and GPS: what lays sweeps together, where a drive begins, what is refused."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap localize MAP DRIVE -o RUN/``: what is read of a drive's folder, what is written, what is refused."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Maps of marks from the command line: folded, seen, unfolded, verified, updated, localized in."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

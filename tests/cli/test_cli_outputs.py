@@ -1,7 +1,5 @@
 """No output of any command overwrites what it reads: every pair of options, by every spelling of a path."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``--relief-band``, from the GeoTIFF to the localized sweep."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

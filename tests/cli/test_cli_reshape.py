@@ -1,7 +1,5 @@
 """``foldmap merge``, ``extract``, ``diff`` and ``patch`` from the command line."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap fold`` of street maps, and ``show``, ``verify``, ``unfold`` of what it makes."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap localize``: with a reader that errs in nothing it finds a drive, and says what it cannot find."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

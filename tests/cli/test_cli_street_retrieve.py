@@ -1,7 +1,5 @@
 """``foldmap street retrieve`` and ``map2pix``: with a reader that errs in nothing they find what is there."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -1,7 +1,5 @@
 """``foldmap train street``: small runs of every kind write models that the other verbs take; the rest is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``foldmap street update`` and ``expand`` on a town whose edits are known, with a reader that errs in nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap train lidar``: a tiny run end to end, resumed, and what it refuses."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap view``: what a recording holds, read back by rerun itself; what is refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

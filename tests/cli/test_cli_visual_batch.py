@@ -1,7 +1,5 @@
 """A batch of photos loses nothing: what cannot be used is one `no_observation` with its reason, others go on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

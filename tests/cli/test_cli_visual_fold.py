@@ -1,7 +1,5 @@
 """``foldmap fold`` of a scene, and ``show``, ``verify``, ``unfold`` of what it makes."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``foldmap localize`` and ``evaluate`` of photos: a generated street, its true poses, and what users get wrong."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

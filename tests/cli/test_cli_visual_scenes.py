@@ -1,7 +1,5 @@
 """``foldmap fold`` of scenes: what is given is used or refused, dummies are refused, the place does not matter."""
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3

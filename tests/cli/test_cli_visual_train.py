@@ -1,7 +1,5 @@
 """``foldmap train visual``: layers of one's own, that `fold` takes as they are or adapts."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

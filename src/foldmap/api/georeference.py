@@ -1,7 +1,5 @@
 """Where on Earth a map lies: by its coordinate reference system, or by the anchor of its local frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

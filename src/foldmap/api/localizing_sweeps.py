@@ -1,7 +1,5 @@
 """Localize a drive's sweeps in an open map."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Sources of any kinds into one file, whole or not at all, within one budget."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping, Sequence

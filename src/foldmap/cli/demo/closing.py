@@ -1,7 +1,5 @@
 """A street is closed, in ``foldmap demo``: the map notices, is patched, and the drive repeats."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
