@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.cases.rows import Case, CasesRow, Right, answered, summary
 from benchmarks.cases.worker import Answer
 from foldmap.formats.raster.geotiff import open_raster
+from foldmap.types import BoolArray
 
 TRUTH = "--poses out/truth.txt --resolution 0.33"
 RIGHT = f"build lidar out/sweeps {TRUTH} -o right.tif"
@@ -26,7 +27,7 @@ def likeness(made: str, right: str) -> float:
     (one, first), (other, second) = maps
     rows, cols = np.nonzero(first.observed)
     there = np.stack([rows, cols], axis=1) + other.offset_of(one)
-    inside = ((there >= 0) & (there < other.shape)).all(axis=1)
+    inside: BoolArray = np.all((there >= 0) & (there < np.array(other.shape)), axis=1)
     inside[inside] = second.observed[tuple(there[inside].T)]
     rows, cols, there = rows[inside], cols[inside], there[inside]
     if first.intensity[rows, cols].std() == 0 or rows.size < 0.9 * min(first.observed.sum(), second.observed.sum()):
