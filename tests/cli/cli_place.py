@@ -41,9 +41,9 @@ class Ran:
         assert not (quiet and self.err), self.err
         return json.loads(self.done().out)
 
-    def refused(self, *said: str) -> Ran:
-        """Itself, if it was refused: in one line that says all of this, and with nothing printed."""
-        assert (self.status, self.out, self.err.count("\n")) == (2, "", 1), self
+    def refused(self, *said: str, notes: int = 0) -> Ran:
+        """Itself, if it was refused: in one line that says all of this, after so many notes, and nothing printed."""
+        assert (self.status, self.out, self.err.count("\n")) == (2, "", 1 + notes), self
         assert all(text in self.err for text in said), self.err
         return self
 

@@ -49,7 +49,7 @@ def test_an_observation_off_the_map_is_no_map(run: Run, place: Path, tmp_path: P
     (tmp_path / "far.txt").write_text(tum(3, (5000.0, 0.0)))
     (tmp_path / "estimates.txt.settings.json").mkdir()  # the last output cannot be written, so none is
     localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt").refused(
-        "estimates.txt.settings.json is a folder"
+        "estimates.txt.settings.json is a folder", notes=1
     )
     (tmp_path / "estimates.txt.settings.json").rmdir()
     assert [file.name for file in tmp_path.iterdir()] == ["far.txt"]
