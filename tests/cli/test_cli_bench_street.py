@@ -59,7 +59,9 @@ def test_a_quick_run_writes_tables_plots_and_a_page_and_is_taken_up(run: Run, tm
         assert (tmp_path / "out" / name).stat().st_size > 100
     again = bench(run, tmp_path / "out", model, "--tables", "main,modal,size", "--json")
     assert json.loads(again.out) == rows
-    bench(run, tmp_path / "out", model, "--tables", "main", "--seed", 3).refused("was made with other")
+    other = bench(run, tmp_path / "out", model, "--tables", "main", "--seed", 3)
+    assert other.status == 2
+    assert "was made with other" in other.err
 
 
 @pytest.mark.usefixtures("town")
@@ -108,13 +110,15 @@ def test_a_folder_of_anybodys_images_is_measured(
     ],
 )
 def test_what_cannot_be_is_refused(run: Run, tmp_path: Path, model: Path, more: tuple[str, ...], words: str) -> None:
-    bench(run, tmp_path / "out", model, *more).refused(words)
+    found = bench(run, tmp_path / "out", model, *more)  # after it told what it was about to do
+    assert found.status == 2
+    assert words in found.err
 
 
 @pytest.mark.usefixtures("town")
 def test_a_model_that_was_trained_where_it_is_asked_is_refused(run: Run, tmp_path: Path, model: Path) -> None:
     known = tmp_path / "known.safetensors"
     known.write_bytes(recorded(model.read_bytes(), [town_place(311)]))
-    bench(run, tmp_path / "out", known, "--tables", "main", "--hold-out", "town-311--85--85-day-311").refused(
-        "known.safetensors was trained on town 311, and town 311 is asked of it"
-    )
+    done = bench(run, tmp_path / "out", known, "--tables", "main", "--hold-out", "town-311--85--85-day-311")
+    assert done.status == 2
+    assert "known.safetensors was trained on town 311, and town 311 is asked of it" in done.err
