@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.cases.rows import Case, CasesRow, Right, answered, summary
 from benchmarks.cases.worker import Answer
 from foldmap.formats.raster.geotiff import open_raster
+from foldmap.types import BoolArray
 
 TRUTH = "--poses out/truth.txt --resolution 0.33"
 RIGHT = f"build lidar out/sweeps {TRUTH} -o right.tif"
@@ -24,16 +25,14 @@ def likeness(made: str, right: str) -> float:
         maps.append((grid, raster.read(0, 0, grid.height_px, grid.width_px)))
         raster.close()
     (one, first), (other, second) = maps
-    down = round((other.north_m - one.north_m) / one.resolution_m)
-    over = round((one.west_m - other.west_m) / one.resolution_m)
     rows, cols = np.nonzero(first.observed)
-    inside = (rows - down >= 0) & (rows - down < other.height_px) & (cols + over >= 0) & (cols + over < other.width_px)
-    rows, cols = rows[inside], cols[inside]
-    both = second.observed[rows - down, cols + over]
-    rows, cols = rows[both], cols[both]
+    there = np.stack([rows, cols], axis=1) + other.offset_of(one)
+    inside: BoolArray = np.all((there >= 0) & (there < np.array(other.shape)), axis=1)
+    inside[inside] = second.observed[tuple(there[inside].T)]
+    rows, cols, there = rows[inside], cols[inside], there[inside]
     if first.intensity[rows, cols].std() == 0 or rows.size < 0.9 * min(first.observed.sum(), second.observed.sum()):
         return 0.0
-    return float(np.corrcoef(first.intensity[rows, cols], second.intensity[rows - down, cols + over])[0, 1])
+    return float(np.corrcoef(first.intensity[rows, cols], second.intensity[tuple(there.T)])[0, 1])
 
 
 def like_right(folder: Path, _: Answer) -> float:

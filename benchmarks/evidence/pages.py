@@ -1,10 +1,11 @@
-"""Documents' tables and figures made from results files, and how many figures stand in documents without one.
+r"""Documents' tables and figures made from results files, and how many figures stand in documents without one.
 
 A table stands between ``<!-- evidence: NAME [table=TABLE] -->`` and ``<!-- end of evidence -->``; NAME is a run's. One
 figure stands in a sentence after ``<!-- NAME: LINE | FORMAT -->`` up to ``<!-- . -->``: LINE is the scoreboard's, or a
-method of a paper's table with ``/ KEY`` of its details; FORMAT is Python's, as ``{:.1f} cm``. What is asked, and how,
-stands between ``<!-- protocol -->`` and ``<!-- end of protocol -->``: nothing in there was measured. What is computed
-from several results stands between ``<!-- computed: NAME -->``, of `COMPUTED`, and ``<!-- end of computed -->``.
+method of a paper's table with ``/ KEY`` of its details; FORMAT is Python's, as ``{:.1f} cm``. In a row of a table the
+bar is written ``\|``, which `filled` sees to: a bare one would end the cell. What is asked, and how, stands between
+``<!-- protocol -->`` and ``<!-- end of protocol -->``: nothing in there was measured. What is computed from several
+results stands between ``<!-- computed: NAME -->``, of `COMPUTED`, and ``<!-- end of computed -->``.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ COMPUTED: dict[str, Callable[[Path], list[str]]] = {
 """Name -> lines of a table, from the folder of results."""
 _MADE = re.compile(r"(<!-- computed: (\S+) -->\n)(.*?)(<!-- end of computed -->)", re.DOTALL)
 _BLOCK = re.compile(r"(<!-- evidence: (\S+?)(?: table=(\S+))? -->\n)(.*?)(<!-- end of evidence -->)", re.DOTALL)
-_ONE = re.compile(r"(<!-- ([\w-]+): ([^|<]+?)(?: / (\w+))? \| ([^|<]+?) -->)(.*?)(<!-- \. -->)")
+_ONE = re.compile(r"(<!-- ([\w-]+): ([^|<]+?)(?: / (\w+))? \\?\| ([^|<]+?) -->)(.*?)(<!-- \. -->)")
 _ASKED = re.compile(r"<!-- protocol -->.*?<!-- end of protocol -->|^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _FIGURE = re.compile(r"(?<![<>]= )(?<![\w.])\d[\d.,]*\s?(%|[mkcnu]?m2?|m?s|Hz|[kKMG]?i?B|bit/m2|degrees?|°)(?!\w)")
 _COLUMNS = {
@@ -108,6 +109,8 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         results = found(name)
         if results is None:
             raise ConfigError(f"there is no results file of {name}", f"run make evidence ONLY={name}")
+        if mark.string.startswith("|", mark.string.rfind("\n", 0, mark.start()) + 1):
+            begin = begin.replace(" | ", r" \| ")
         return begin + form.format(line_of(results, line, key)) + end
 
     def computed(mark: re.Match[str]) -> str:

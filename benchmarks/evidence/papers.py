@@ -84,9 +84,7 @@ def _ring(folder: Path) -> str:
 
 
 NO_HIGHWAY = "no recording of a highway with lidar intensity is at hand"
-NO_PHOTOS = (
-    "Aachen, ETH-Microsoft, Cambridge and six rooms of 7Scenes are not at hand; `benchmarks/datasets` reads them"
-)
+NO_PHOTOS = "Aachen, ETH-Microsoft, Cambridge and six rooms of 7Scenes are not at hand"
 NO_RIVAL = "another method's own figure, quoted by the paper; its code and models are not part of this"
 NO_GLUE = "no weights of SuperPoint and SuperGlue are at hand: LighterGlue, which matches XFeat, stands for them"
 NO_CITY = "Argoverse's images are not at hand; ours are of ortho tiles of four cities"

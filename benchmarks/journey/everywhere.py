@@ -97,4 +97,4 @@ class Everywhere:
         path = TownDrives.way(world, self.extent_m, self.frames, rng)
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
         view = RingView(world, surround_ring(RING_YAWS_DEG), day)
-        return driven(layers, list(town_events(world, path, day, sensor, view, frame_every=5, fix_every=0)))
+        return driven(layers, list(town_events(world, path, day, sensor, view, frame_every=5)))

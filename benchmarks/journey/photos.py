@@ -96,7 +96,7 @@ class Photos:
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
         view = RingView(world, surround_ring(RING_YAWS_DEG), 2000 + number)
         way = path[part[0] : part[1] + 1]
-        return list(town_events(world, way, 2000 + number, sensor, view, frame_every=5, fix_every=0))
+        return list(town_events(world, way, 2000 + number, sensor, view, frame_every=5))
 
     def _of(self, what: str, layers: Layers, drives: list[list[tuple[Event, SE2]]]) -> Iterator[Line]:
         return start_lines(4, f"{what}: ", [driven(layers, events) for events in drives], self.within)

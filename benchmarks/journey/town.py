@@ -72,7 +72,7 @@ class TownDrives:
         rng = np.random.default_rng([self.seed, 62, number])
         sensor = build_lidar("spinning64", np.random.default_rng([self.seed, 63]))
         path = self.way(world, self.extent_m, self.frames, rng)
-        return list(town_events(world, path, 1000 + number, sensor, look, frame_every=frame_every, fix_every=0))
+        return list(town_events(world, path, 1000 + number, sensor, look, frame_every=frame_every))
 
     @staticmethod
     def way(world: TownWorld, extent_m: float, frames: int, rng: np.random.Generator) -> DoubleArray:

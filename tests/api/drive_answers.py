@@ -1,7 +1,5 @@
 """Answers to a drive whose errors are drawn, and its truth."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

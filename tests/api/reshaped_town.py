@@ -1,7 +1,5 @@
 """A town file of three layers with many tiles each: lidar tiles of random bytes, real streets, a real scene."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from functools import cache

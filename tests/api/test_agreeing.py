@@ -1,7 +1,5 @@
 """Answers and truth that are written in two ways, or lie in two frames, are told from errors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Alert limits on what was localized, and protection levels in what is written."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Scenes brought into the map's frame before they are folded: by positions of photos, by ground control."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Calibrating a map by a drive: what it then says of errors, against errors that were drawn."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Sources of all kinds in one call: one file, one budget, one transaction; updates write what changed."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Rasters folded in parts: the bytes of a fold in turn, whoever works, killed or not, and what is done once."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Where a map lies on Earth: anchors in files, kept by what makes files of files; grids against PROJ's factors."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Observations say which layer they are for, and answers of all layers are lines of one kind."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The front door against the command line and the localizers behind it: the same answers; errors with their cure."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

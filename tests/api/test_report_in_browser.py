@@ -1,7 +1,5 @@
 """The page of a run in a real browser: on a phone and on a desk, by day and by night."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

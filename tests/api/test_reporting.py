@@ -1,7 +1,5 @@
 """The page about a run: what it says, that it stands alone, and that it needs neither map nor truth."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """Files cut and put together: tiles bit for bit as they were, read by SQLite alone; what does not go together."""
 
-from __future__ import annotations
-
 import itertools
 import sqlite3
 import zlib

@@ -1,7 +1,5 @@
 """How sweeps are laid together: by odometry, by poses that move as a vehicle, or registered to each other."""
 
-from __future__ import annotations
-
 import math
 import sys
 from dataclasses import dataclass

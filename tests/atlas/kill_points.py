@@ -3,8 +3,6 @@
 Run as its own process, because it forks and that wants no threads: ``python kill_points.py FOLDER [patch]``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

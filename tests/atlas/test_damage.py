@@ -1,7 +1,5 @@
 """Damage: every bit of a small file, samples of a larger one; the same answer or a MapFormatError, nothing else."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

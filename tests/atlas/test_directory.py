@@ -1,7 +1,5 @@
 """The tile directory of a large layer: small in memory, and what it finds, against a plain twin."""
 
-from __future__ import annotations
-
 import tracemalloc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reading and writing sound files: round trip, golden file, size, one tile without the rest, input that is refused."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

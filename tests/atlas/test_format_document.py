@@ -1,7 +1,5 @@
 """A second reader, written from docs/format.md alone: it must agree with the package on every file."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import sqlite3

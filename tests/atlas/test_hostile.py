@@ -1,7 +1,5 @@
 """Files made to mislead: valid checksums over lies, foreign schemas, sizes that are not there. All are refused."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import struct

@@ -1,7 +1,5 @@
 """A layer that is removed or replaced, and a file that would be too large."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Patches: what they lead to byte for byte, read by SQLite alone; which maps they refuse; what damage does to them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Models that a file names: told apart by their SHA-256, kept by updates, and missed with a word about who has them."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Writes that are killed, fail or overlap, and readers meanwhile: the old map or the new one, never a mixture."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Files and scratch folders of results: whole or not at all, also after a kill."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A small painted square seen by an ideal ground scanner: truth that the benchmark's own code did not make."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rooms of points with descriptors of their own, photographed all around: scenes for the scoreboard without photos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tiny tiles of the generated town, and a model that sees all: what is left then is the benchmark itself."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Classical codecs: exact where they promise it, close where they do not, and complete payloads."""
 
-from __future__ import annotations
-
 import imagecodecs
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The learned codec and the localizer as the benchmarks see them."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from types import SimpleNamespace

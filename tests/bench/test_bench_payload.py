@@ -1,7 +1,5 @@
 """What every map codec pays for its place: read back to the bit, in a dozen bytes, refused where it is damaged."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Protocols: maps really leave the neighbours out, priors are where they are said to be, answers are kept honestly."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

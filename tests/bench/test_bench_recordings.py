@@ -1,7 +1,5 @@
 """The protocols on real recordings, where they are at hand."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Codes of quantized local contrast: what they keep, what they cost, and the lidar localizer in them."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

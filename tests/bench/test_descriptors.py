@@ -1,7 +1,5 @@
 """Descriptor tracks: the right spots are joined, the same seed gives the same tracks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Kept results: what decides them, that a stopped run goes on, and that documents tell what they say."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -10,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import pages, papers, roads, seals
@@ -41,6 +40,14 @@ def test_documents_tell_what_the_results_files_say() -> None:
         path = pages.ROOT / page
         text = path.read_text(encoding="utf-8")
         assert pages.filled(text) == text, f"{page}: run make evidence"
+
+
+def test_marks_are_invisible_to_who_reads_a_document() -> None:
+    markdown = MarkdownIt("commonmark").enable("table")
+    for page in pages.PAGES:
+        inline = [one for one in markdown.parse((pages.ROOT / page).read_text(encoding="utf-8")) if one.children]
+        seen = [child.content for one in inline for child in one.children or () if child.type == "text"]
+        assert not [text for text in seen if "<!--" in text or "-->" in text], page
 
 
 def test_every_results_file_is_told_in_a_document_and_is_small() -> None:
@@ -117,6 +124,9 @@ def test_a_figure_in_a_sentence_is_taken_from_the_results(tmp_path: Path) -> Non
     assert filled == page.replace("9 %<", "96.0 %<")
     assert pages.filled(filled, tmp_path) == filled
     assert pages.typed_figures(filled) == 1
+    row = pages.filled(f"| a | {page.strip()} |\n", tmp_path)
+    assert row == f"| a | {filled.strip()} |\n".replace("answered | {", r"answered \| {")
+    assert pages.filled(row, tmp_path) == row
     for wrong, said in (("house-lines: other |", "hold no 'other'"), ("house-import: answered |", "no results file")):
         with pytest.raises(ConfigError, match=said):
             pages.filled(page.replace("house-lines: answered |", wrong), tmp_path)

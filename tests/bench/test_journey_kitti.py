@@ -1,7 +1,5 @@
 """The recorded street as events: dead reckoning of its twists stays near the truth; skipped where it is missing."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`foldmap bench lidar`: the learned matcher on classical maps, ablations, two maps, one page of every table."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

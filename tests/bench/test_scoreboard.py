@@ -1,7 +1,5 @@
 """The scoreboard: lines, skips, and its rows on a painted square instead of recordings."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

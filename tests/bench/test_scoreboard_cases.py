@@ -1,13 +1,14 @@
 """The scoreboard's cases: what is right, what is short, and that both can be told apart."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from benchmarks import scoreboard
+from benchmarks.cases.lidar import likeness
 from benchmarks.cases.rows import Case, CasesRow, Right, found, summary
 from benchmarks.cases.worker import FOREIGN, Answer, Commands
 from benchmarks.context import Board
@@ -113,3 +114,17 @@ def test_every_folder_of_the_cases_is_asked(shared_data: Path) -> None:
         for right in case.rights
     )
     assert [name for name in files if name not in commands] == []
+
+
+def test_maps_of_one_ground_are_alike_wherever_they_begin(tmp_path: Path) -> None:
+    ground = np.random.default_rng(0).random((60, 60)).astype(np.float32)
+    for name, top, left in (("one", 0, 0), ("lower", 2, 1), ("other", 0, 0), ("far", 9, 5)):
+        place = rasterio.Affine(0.5, 0, 0.5 * left, 0, -0.5, 100 - 0.5 * top)
+        profile = {"driver": "GTiff", "dtype": "float32", "count": 1, "height": 50, "width": 50, "transform": place}
+        with rasterio.open(tmp_path / f"{name}.tif", "w", nodata=-1, **profile) as file:
+            file.write((ground.T if name == "other" else ground)[top : top + 50, left : left + 50], 1)
+    paths = {name: str(tmp_path / f"{name}.tif") for name in ("one", "lower", "other", "far")}
+    assert likeness(paths["one"], paths["one"]) == pytest.approx(1)
+    assert likeness(paths["one"], paths["other"]) < 0.2
+    assert likeness(paths["one"], paths["lower"]) == likeness(paths["lower"], paths["one"]) == pytest.approx(1)
+    assert likeness(paths["one"], paths["far"]) == 0  # too little ground in common

@@ -1,7 +1,5 @@
 """The scoreboard's rows of the house: circles are found, files are counted, the suite runs only when it is named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

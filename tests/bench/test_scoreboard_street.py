@@ -1,7 +1,5 @@
 """The street scoreboard's rows, on painted tiles and generated graphs instead of recordings."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import lzma

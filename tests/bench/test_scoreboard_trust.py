@@ -1,7 +1,5 @@
 """Rows of trust on answers that are made up: what counts as wrong, what is met, what is skipped and why."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

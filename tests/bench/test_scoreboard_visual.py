@@ -1,7 +1,5 @@
 """The visual scoreboard's rows, on rooms of points instead of recordings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import closing

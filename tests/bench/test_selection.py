@@ -1,7 +1,5 @@
 """Coverage of selections: known answers on a line of points, and the two readings of K."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

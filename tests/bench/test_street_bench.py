@@ -1,7 +1,5 @@
 """The street benchmark with a model that sees all: bounds, caches, localization and updates come out as they must."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

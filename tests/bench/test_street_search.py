@@ -1,7 +1,5 @@
 """Search against plain NumPy, fences against their definitions and a known outline."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

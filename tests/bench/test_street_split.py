@@ -1,7 +1,5 @@
 """Splits by place and city, and distances in real coordinates, against geodesics of pyproj."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """What hostile queries do to photos, sweeps and drives, against projection, geometry and counts of their own."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The visual benchmark: what is held out, what maps weigh, what baselines answer, and the page that tells of it."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A small town scene on disk, as users have theirs: a COLMAP model, an hloc file of features, photos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

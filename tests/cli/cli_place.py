@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -27,6 +30,26 @@ class Ran:
     status: int
     out: str
     err: str
+
+    def done(self) -> Ran:
+        """Itself, if it was done."""
+        assert self.status == 0, self.err
+        return self
+
+    def told(self, quiet: bool = False) -> Any:
+        """What a command that was done printed, as JSON; where ``quiet``, it had nothing to remark."""
+        assert not (quiet and self.err), self.err
+        return json.loads(self.done().out)
+
+    def refused(self, *said: str, notes: int = 0) -> Ran:
+        """Itself, if it was refused: in one line that says all of this, after so many notes, and nothing printed."""
+        assert (self.status, self.out, self.err.count("\n")) == (2, "", 1 + notes), self
+        assert all(text in self.err for text in said), self.err
+        return self
+
+
+Run = Callable[..., Ran]
+"""Runs a command by its words."""
 
 
 def brightness(east_m: np.ndarray, north_m: np.ndarray) -> np.ndarray:

@@ -1,17 +1,14 @@
 """Fixtures of the command line's tests; `cli_place` makes what they hold."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_place import Ran, ground, make_bundle, tum, write_sweeps, write_tif
+from cli_place import Ran, Run, ground, make_bundle, tum, write_sweeps, write_tif
 from typer.testing import CliRunner
 
 
 @pytest.fixture
-def run() -> Callable[..., Ran]:
+def run() -> Run:
     """Run the command line in this process; an exception that is a bug is raised."""
     from foldmap.cli import app
 

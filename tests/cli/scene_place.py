@@ -1,7 +1,5 @@
 """A generated scene on disk: points on the walls of a room, photographed all around; a COLMAP model with features."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

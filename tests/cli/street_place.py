@@ -1,7 +1,5 @@
 """A piece of a generated town on disk: its street map, what is seen from above, and a reader that errs in nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

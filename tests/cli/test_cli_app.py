@@ -1,18 +1,15 @@
 """The command line as a whole: help, version, one line for an error, fast help."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cli_place import Ran
+from cli_place import Run
 
 import foldmap
 
-Run = Callable[..., Ran]
 VERBS = [
     "demo",
     "build",

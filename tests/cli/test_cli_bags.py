@@ -1,16 +1,13 @@
 """``foldmap localize MAP BAG -o RUN/`` and ``foldmap show BAG``: the same answers as of the drive's folder."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran, truth_of, write_sweeps
+from cli_place import Run, truth_of, write_sweeps
 
 from foldmap.formats.bags.write import write_bag
 from foldmap.formats.drives.read import read_drive
@@ -19,7 +16,6 @@ from foldmap.formats.sweeps.files import read_sweep
 from foldmap.geometry import SE2
 from foldmap.localize.journey.events import FixEvent, OdometryEvent, SweepEvent
 
-Run = Callable[..., Ran]
 FRAMES = 10
 NAMES = ("drive.mcap", "drive.bag", "bag")
 
@@ -55,11 +51,9 @@ def answers(place: Path, drives: Path) -> list[dict]:
 def test_a_bag_gives_the_same_poses(
     run: Run, place: Path, drives: Path, answers: list[dict], tmp_path: Path, name: str
 ) -> None:
-    done = run(
+    told = run(
         "localize", place / "map.fold", drives / name, "-o", tmp_path / "run", "--json", "--topic", "fix=/gnss/pose"
-    )
-    assert done.status == 0, done.err
-    told = json.loads(done.out)
+    ).told()
     assert told["topics"] == {"/points": "lidar", "/odom": "odometry", "/gnss/pose": "fix"}
     assert told["brings"] == ["sweeps", "fixes", "odometry"]
     rows = [json.loads(line) for line in (tmp_path / "run" / "estimates.txt.jsonl").read_text().splitlines()]
@@ -79,28 +73,22 @@ def test_a_bag_gives_the_same_poses(
 
 
 def test_what_a_bag_holds_is_shown(run: Run, drives: Path, tmp_path: Path) -> None:
-    done = run("show", drives / "bag", "--json")
-    assert done.status == 0, done.err
-    told = json.loads(done.out)
+    told = run("show", drives / "bag", "--json").told()
     assert (told["messages"], told["base_frame"], told["seconds"]) == (3 * FRAMES + 1, "base_link", 0.9)
     rows = {row["topic"]: row for row in told["topics"]}
     assert (rows["/points"]["used_as"], rows["/points"]["messages"]) == ("lidar", FRAMES)
     assert "--topic fix=/gnss/pose" in rows["/gnss/pose"]["used_as"]
     assert "sensor_msgs/PointCloud2" in run("show", drives / "drive.bag").out
-    refused = run("show", drives / "bag", "--picture", tmp_path / "a.png")
-    assert refused.status == 2
-    assert "a bag has none" in refused.err
+    run("show", drives / "bag", "--picture", tmp_path / "a.png").refused("a bag has none")
 
 
 def test_options_of_bags_are_refused_of_a_folder(run: Run, place: Path, drives: Path, tmp_path: Path) -> None:
     asked = "localize", place / "map.fold", drives / "folder", "-o", tmp_path / "run"
     for option in (("--topic", "lidar=/points"), ("--no-deskew",), ("--base-frame", "base_link")):
-        done = run(*asked, *option)
-        assert done.status == 2
-        assert "are of bags" in done.err
-    other = run("localize", place / "map.fold", drives / "drive.mcap", "-o", tmp_path / "run", "--topic", "lidar=/odom")
-    assert other.status == 2
-    assert "which is no lidar" in other.err
+        run(*asked, *option).refused("are of bags")
+    run(
+        "localize", place / "map.fold", drives / "drive.mcap", "-o", tmp_path / "run", "--topic", "lidar=/odom"
+    ).refused("which is no lidar")
 
 
 def test_a_map_is_built_of_a_bag(run: Run, drives: Path, tmp_path: Path) -> None:
@@ -114,12 +102,12 @@ def test_a_map_is_built_of_a_bag(run: Run, drives: Path, tmp_path: Path) -> None
         turn = math.sin(pose.heading_rad / 2), math.cos(pose.heading_rad / 2)
         rows.append(f"{0.1 * frame:.6f} {pose.x_m:.12g} {pose.y_m:.12g} 0 0 0 {turn[0]:.12g} {turn[1]:.12g}")
     (tmp_path / "poses.txt").write_text("\n".join(rows) + "\n")
-    of_bag = run("build", "lidar", drives / "drive.mcap", "-o", tmp_path / "bag.tif", "--resolution", "0.2", "--json")
-    assert of_bag.status == 0, of_bag.err
+    of_bag = run(
+        "build", "lidar", drives / "drive.mcap", "-o", tmp_path / "bag.tif", "--resolution", "0.2", "--json"
+    ).done()
     assert json.loads(of_bag.out)["sweeps"] == FRAMES
     plain = "build", "lidar", drives / "sweeps", "-o", tmp_path / "plain.tif", "--resolution", "0.2"
-    done = run(*plain, "--poses", tmp_path / "poses.txt", "--intensity-scale", "1")
-    assert done.status == 0, done.err
+    run(*plain, "--poses", tmp_path / "poses.txt", "--intensity-scale", "1").done()
     with rasterio.open(tmp_path / "bag.tif") as one, rasterio.open(tmp_path / "plain.tif") as other:
         assert one.transform == other.transform
         np.testing.assert_allclose(one.read(), other.read(), atol=1e-4)
@@ -127,6 +115,4 @@ def test_a_map_is_built_of_a_bag(run: Run, drives: Path, tmp_path: Path) -> None
     assert settings["sweeps"] == str(drives / "drive.mcap")
     assert settings["poses"] == "odometry of the bag"
     assert not list(tmp_path.glob(".*"))
-    refused = run(*plain)
-    assert refused.status == 2
-    assert "--poses" in refused.err
+    run(*plain).refused("--poses")

@@ -1,15 +1,12 @@
 """``foldmap bench street`` from the command line, on a tiny town and a model of random weights."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from cli_place import Ran
+from cli_place import Ran, Run
 from PIL import Image
 
 from foldmap.cli.bench import street as bench_street
@@ -46,17 +43,13 @@ def town(tiles: list[GroundTile], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_street, "_town", lambda quick: tiles)
 
 
-def bench(run: Callable[..., Ran], out: Path, model: Path, *more: object) -> Ran:
+def bench(run: Run, out: Path, model: Path, *more: object) -> Ran:
     return run("bench", "street", "-o", out, "--model", model, *SMALL, *more)
 
 
 @pytest.mark.usefixtures("town")
-def test_a_quick_run_writes_tables_plots_and_a_page_and_is_taken_up(
-    run: Callable[..., Ran], tmp_path: Path, model: Path
-) -> None:
-    first = bench(run, tmp_path / "out", model, "--tables", "main,modal,size", "--json")
-    assert first.status == 0, first.err
-    rows = json.loads(first.out)
+def test_a_quick_run_writes_tables_plots_and_a_page_and_is_taken_up(run: Run, tmp_path: Path, model: Path) -> None:
+    rows = bench(run, tmp_path / "out", model, "--tables", "main,modal,size", "--json").told()
     assert [row["method"] for row in rows["main"]] == ["random", "oracle", "unimodal", "unimodal-own", "foldmap"]
     assert rows["main"][1]["way_pct"] == 100
     page = (tmp_path / "out" / "report.html").read_text()
@@ -72,18 +65,16 @@ def test_a_quick_run_writes_tables_plots_and_a_page_and_is_taken_up(
 
 
 @pytest.mark.usefixtures("town")
-def test_leaks_and_rings_are_labelled(run: Callable[..., Ran], tmp_path: Path, model: Path) -> None:
-    leaky = bench(run, tmp_path / "leaky", model, "--tables", "main", "--split", "leaky")
-    assert leaky.status == 0, leaky.err
+def test_leaks_and_rings_are_labelled(run: Run, tmp_path: Path, model: Path) -> None:
+    bench(run, tmp_path / "leaky", model, "--tables", "main", "--split", "leaky").done()
     assert "LEAKY SPLIT" in (tmp_path / "leaky" / "report.html").read_text()
-    ring = bench(run, tmp_path / "ring", model, "--tables", "ring", "--ring-model", model)
-    assert ring.status == 0, ring.err
+    bench(run, tmp_path / "ring", model, "--tables", "ring", "--ring-model", model).done()
     assert "single camera" in (tmp_path / "ring" / "ring.csv").read_text()
     assert "SEMI-SYNTHETIC" in (tmp_path / "ring" / "report.html").read_text()
 
 
 def test_a_folder_of_anybodys_images_is_measured(
-    run: Callable[..., Ran], tiles: list[GroundTile], tmp_path: Path, model: Path
+    run: Run, tiles: list[GroundTile], tmp_path: Path, model: Path
 ) -> None:
     folder = tmp_path / "pairs"
     (folder / "maps").mkdir(parents=True)
@@ -99,8 +90,7 @@ def test_a_folder_of_anybodys_images_is_measured(
     (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
     done = bench(
         run, tmp_path / "out", model, "--data", folder, "--hold-out", tiles[1].map.name, "--tables", "main", "--json"
-    )
-    assert done.status == 0, done.err
+    ).done()
     rows = {row["method"]: row for row in json.loads(done.out)["main"]}
     assert rows["foldmap"]["queries"] == 4
     assert rows["unimodal"]["library"] == 4
@@ -119,18 +109,14 @@ def test_a_folder_of_anybodys_images_is_measured(
         (("--tables", "main", "--generators", "gan"), "no generator 'gan'"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    run: Callable[..., Ran], tmp_path: Path, model: Path, more: tuple[str, ...], words: str
-) -> None:
-    found = bench(run, tmp_path / "out", model, *more)
+def test_what_cannot_be_is_refused(run: Run, tmp_path: Path, model: Path, more: tuple[str, ...], words: str) -> None:
+    found = bench(run, tmp_path / "out", model, *more)  # after it told what it was about to do
     assert found.status == 2
     assert words in found.err
 
 
 @pytest.mark.usefixtures("town")
-def test_a_model_that_was_trained_where_it_is_asked_is_refused(
-    run: Callable[..., Ran], tmp_path: Path, model: Path
-) -> None:
+def test_a_model_that_was_trained_where_it_is_asked_is_refused(run: Run, tmp_path: Path, model: Path) -> None:
     known = tmp_path / "known.safetensors"
     known.write_bytes(recorded(model.read_bytes(), [town_place(311)]))
     done = bench(run, tmp_path / "out", known, "--tables", "main", "--hold-out", "town-311--85--85-day-311")

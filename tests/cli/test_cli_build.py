@@ -1,7 +1,5 @@
 """``foldmap build lidar`` from files on disk to the map, its settings and its picture."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess
@@ -11,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from typer.testing import CliRunner
+from cli_place import Ran, Run
 
-from foldmap.cli import app
 from foldmap.formats.raster.geotiff import open_raster
 
 
@@ -33,26 +30,12 @@ def drive(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(drive: Path, *more: str) -> tuple[int, str, str]:
-    arguments = [
-        "build",
-        "lidar",
-        str(drive / "sweeps"),
-        "--poses",
-        str(drive / "poses.txt"),
-        "-o",
-        str(drive / "map.tif"),
-    ]
-    result = CliRunner().invoke(app, [*arguments, *more])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+def build(run: Run, drive: Path, *more: str) -> Ran:
+    return run("build", "lidar", drive / "sweeps", "--poses", drive / "poses.txt", "-o", drive / "map.tif", *more)
 
 
-def test_build(drive: Path) -> None:
-    status, out, err = run(drive, "--resolution", "0.2", "--crs", "EPSG:25832", "--preview", "--json")
-    assert (status, err) == (0, "")
-    summary = json.loads(out)
+def test_build(run: Run, drive: Path) -> None:
+    summary = build(run, drive, "--resolution", "0.2", "--crs", "EPSG:25832", "--preview", "--json").told(quiet=True)
     assert summary["sweeps"] == 4
     assert summary["observed_m2"] == pytest.approx(28 * 31, rel=0.1)
     assert summary["bytes"] == (drive / "map.tif").stat().st_size
@@ -76,14 +59,12 @@ def test_build(drive: Path) -> None:
         "sweeps",
     ]
     before = (drive / "map.tif").read_bytes()
-    assert run(drive, "--resolution", "0.2", "--crs", "EPSG:25832")[0] == 0
+    build(run, drive, "--resolution", "0.2", "--crs", "EPSG:25832").done()
     assert (drive / "map.tif").read_bytes() == before
 
 
-def test_table(drive: Path) -> None:
-    status, out, _ = run(drive, "--resolution", "0.2")
-    assert status == 0
-    assert "observed m2" in out
+def test_table(run: Run, drive: Path) -> None:
+    assert "observed m2" in build(run, drive, "--resolution", "0.2").done().out
 
 
 @pytest.mark.parametrize(
@@ -98,28 +79,24 @@ def test_table(drive: Path) -> None:
         ([], "2 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", "line 2: time 1 s does not follow"),
     ],
 )
-def test_bad_input_is_one_line(drive: Path, more: list[str], poses: str | None, message: str) -> None:
+def test_bad_input_is_one_line(run: Run, drive: Path, more: list[str], poses: str | None, message: str) -> None:
     if poses is not None:
         (drive / "poses.txt").write_text(poses)
-    status, out, err = run(drive, *more)
-    assert (status, out) == (2, "")
-    assert message in err
-    assert err.count("\n") == 1
+    build(run, drive, *more).refused(message)
     assert not (drive / "map.tif").exists()
 
 
 @pytest.mark.parametrize(("data", "message"), [(b"", "is empty"), (b"\0" * 10, "not a multiple"), (None, "no points")])
-def test_a_bad_sweep_is_left_out_and_named(drive: Path, data: bytes | None, message: str) -> None:
-    assert run(drive, "--resolution", "0.2", "--json")[0] == 0
+def test_a_bad_sweep_is_left_out_and_named(run: Run, drive: Path, data: bytes | None, message: str) -> None:
+    build(run, drive, "--resolution", "0.2", "--json").done()
     whole = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
     bad = np.full((2, 4), np.nan, "<f4").tobytes() if data is None else data
     (drive / "sweeps" / "2.bin").write_bytes(bad)
-    status, out, err = run(drive, "--resolution", "0.2", "--json")
-    assert status == 0
-    assert "1 of 4 sweeps were left out" in err
-    assert message in err
-    assert "2.bin" in err
-    summary = json.loads(out)
+    ran = build(run, drive, "--resolution", "0.2", "--json")
+    summary = ran.told()
+    assert "1 of 4 sweeps were left out" in ran.err
+    assert message in ran.err
+    assert "2.bin" in ran.err
     assert (summary["sweeps"], summary["sweeps_left_out"]) == (3, 1)
     assert "2.bin" in json.loads((drive / "map.tif.settings.json").read_text())["sweeps_left_out"][0]
     rest = open_raster(drive / "map.tif").read(0, 0, 512, 512).observed
@@ -127,12 +104,10 @@ def test_a_bad_sweep_is_left_out_and_named(drive: Path, data: bytes | None, mess
     for number in (0, 1):
         (drive / "sweeps" / f"{number}.bin").write_bytes(bad)
     (drive / "map.tif").unlink()
-    status, _, err = run(drive)
-    assert status == 2
-    assert "3 of 4 sweeps cannot be used" in err
+    build(run, drive).refused("3 of 4 sweeps cannot be used")
     assert not (drive / "map.tif").exists()
     (drive / "sweeps" / "3.bin").write_bytes(bad)
-    assert run(drive)[0] == 2
+    assert build(run, drive).status == 2
 
 
 KILLED = """
@@ -147,14 +122,14 @@ main()
 """
 
 
-def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(drive: Path) -> None:
+def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(run: Run, drive: Path) -> None:
     arguments = ["build", "lidar", drive / "sweeps", "--poses", drive / "poses.txt", "-o", drive / "map.tif"]
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
     (drive / "map.tif").write_text("former")
     assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGKILL
     assert (drive / "map.tif").read_text() == "former"
     assert len([entry for entry in drive.iterdir() if entry.name.startswith(".")]) == 2
-    assert run(drive, "--resolution", "0.2")[0] == 0
+    build(run, drive, "--resolution", "0.2").done()
     assert sorted(entry.name for entry in drive.iterdir()) == [
         "map.tif",
         "map.tif.settings.json",
@@ -163,13 +138,12 @@ def test_a_killed_build_leaves_the_former_map_and_the_next_build_clears_up(drive
     ]
 
 
-def test_a_failed_build_leaves_nothing(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_leaves_nothing(run: Run, drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import foldmap.formats.raster.write as writing
 
     def full(*arguments: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writing.rasterio.shutil, "copy", full)
-    status, _, err = run(drive)
-    assert (status, "No space left" in err) == (2, True)
+    build(run, drive).refused("No space left")
     assert sorted(entry.name for entry in drive.iterdir()) == ["poses.txt", "sweeps"]

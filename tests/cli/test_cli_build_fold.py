@@ -1,14 +1,12 @@
 """``build lidar --fold``: sweeps held out of the map choose its code, a network is adapted, a page tells of it."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_place import RESOLUTION_M, Ran, make_bundle, tum, write_sweeps
+from cli_place import RESOLUTION_M, Ran, Run, make_bundle, tum, write_sweeps
 
 from foldmap.api.folding import drives, rasters
 from foldmap.api.training import adapting
@@ -20,7 +18,6 @@ from foldmap.formats.sweeps.drives import open_drive
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.pairs.from_sweeps import SweepPairs
 
-Run = Callable[..., Ran]
 FRAMES = 76
 
 
@@ -52,8 +49,7 @@ def built(run: Run, drive: Path, out: Path, *more: object) -> Ran:
 @pytest.mark.usefixtures("small")
 def test_an_adapted_network_is_one_more_code_and_what_was_tried_is_told(run: Run, drive: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "map.fold", tmp_path / "page"
-    ran = built(run, drive, tmp_path, "--fold", out, "--adapt-steps", 2, "--report", page, "--json")
-    assert ran.status == 0, ran.err
+    ran = built(run, drive, tmp_path, "--fold", out, "--adapt-steps", 2, "--report", page, "--json").done()
     folded = json.loads(ran.out)["folded"]
     assert [one["model"] for one in folded["tried"]] == ["untrained", "untrained-adapted"]
     assert {(one["sweeps"], one["places"]) for one in folded["tried"]} == {("held out", 2)}
@@ -99,8 +95,7 @@ def test_the_steps_of_a_time_are_the_same_run_again(drive: Path, monkeypatch: py
 def test_a_short_drive_is_folded_all_the_same(run: Run, tmp_path: Path) -> None:
     write_sweeps(tmp_path / "sweeps", 6)
     (tmp_path / "poses.txt").write_text(tum(6))
-    ran = built(run, tmp_path, tmp_path, "--fold", tmp_path / "map.fold", "--adapt", "30s", "--json")
-    assert ran.status == 0, ran.err
+    ran = built(run, tmp_path, tmp_path, "--fold", tmp_path / "map.fold", "--adapt", "30s", "--json").done()
     assert "no network was adapted: the drive is too short" in ran.err
     assert "adapted" not in json.loads(ran.out)["folded"]
     assert run("verify", tmp_path / "map.fold").status == 0
@@ -140,9 +135,7 @@ def test_wrong_use_is_one_line_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = (drive / "poses.txt").read_bytes()
-    ran = built(run, drive, tmp_path, *(word.replace("DRIVE", str(drive)) for word in more))
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert message in ran.err
+    built(run, drive, tmp_path, *(word.replace("DRIVE", str(drive)) for word in more)).refused(message)
     assert list(tmp_path.iterdir()) == []
     assert (drive / "poses.txt").read_bytes() == before
 

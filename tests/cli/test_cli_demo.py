@@ -1,21 +1,16 @@
 """``foldmap demo`` and ``bench`` on the smallest input that has all parts."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_place import Ran, make_bundle, tum, write_sweeps
+from cli_place import Run, make_bundle, tum, write_sweeps
 
 from foldmap.atlas import FoldFile
 from foldmap.cli.demo.run import run_demo
 from foldmap.cli.demo.settings import DemoPhotoSettings, DemoSettings
 from foldmap.errors import ConfigError, MissingExtraError
-
-Run = Callable[..., Ran]
 
 
 def test_demo_writes_map_file_estimates_and_page(tmp_path: Path) -> None:
@@ -73,9 +68,7 @@ def test_what_cannot_be_made_is_left_out_and_said(
 
 def test_demo_without_weights_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
-    ran = run("demo", "-o", tmp_path / "out")
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert "no default models" in ran.err
+    run("demo", "-o", tmp_path / "out").refused("no default models")
 
 
 @pytest.mark.slow
@@ -88,8 +81,7 @@ def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path) -> None:
     common = ["bench", "lidar", "--sweeps", tmp_path / "sweeps", "--poses", tmp_path / "poses.txt", "-o", out]
     small = ["--resolution", "0.2", "--guard", "1", "--aggregate", "2", "--every", "4", "--quick", "--heading", "1"]
     some = ["--methods", "foldmap", "--methods", "webp", "--model", tmp_path / "model.safetensors"]
-    ran = run(*common, *small, *some, "--json")
-    assert ran.status == 0, ran.err
+    ran = run(*common, *small, *some, "--json").done()
     rows = {row["method"]: row for row in json.loads(ran.out)}
     assert set(rows) == {"foldmap-untrained + localizer", "webp-5 + ncc", "webp-5 + learned", "webp-5 + localizer"}
     assert all(row["queries"] == 2 for row in rows.values())

@@ -1,7 +1,5 @@
 """The act of ``foldmap demo`` in which a street is closed, on twenty sweeps each way."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path

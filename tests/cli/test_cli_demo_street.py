@@ -1,7 +1,5 @@
 """The street part of ``foldmap demo``: layers in one file, known edits found and written, pages and refusals."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

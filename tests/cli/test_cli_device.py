@@ -1,17 +1,14 @@
 """What `pip install foldmap` brings is enough to localize in all three layers; the rest names its extra."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scene_place
-from cli_place import Ran
+from cli_place import Run
 from street_place import pose_rows, poses_along, town_map, write_model, write_ring_frames
 
 import foldmap
@@ -19,8 +16,6 @@ from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.formats.hloc.lists import write_query_list
 from foldmap.formats.street.geojson import write_geojson
 from foldmap.visual.source import Features
-
-Run = Callable[..., Ran]
 
 # What extras bring cannot be imported, as in an environment without them.
 _DEVICE = """

@@ -1,27 +1,20 @@
 """``foldmap evaluate``: what was named is what is read, paired by whole names and nearest times, and told so."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scipy.spatial.transform import Rotation
 
 from foldmap.api.results import trajectory_text
 from foldmap.formats.hloc.results import write_results
 
-Run = Callable[..., Ran]
-
 
 def told(run: Run, *arguments: object) -> dict[str, Any]:
-    ran = run("evaluate", *arguments, "--json")
-    assert ran.status == 0, ran.err
-    shown: dict[str, Any] = json.loads(ran.out)
+    shown: dict[str, Any] = run("evaluate", *arguments, "--json").told()
     return shown
 
 
@@ -68,8 +61,7 @@ def test_frame_numbers_against_a_trajectory(run: Run, tmp_path: Path) -> None:
     shown = told(run, tmp_path / "e.txt", tmp_path / "gt.tum", "--thresholds", "0.05,5")
     assert (shown["images"], shown["within_0.05_m_5_deg_percent"]) == (40, 100.0)
     assert shown["paired"] == "40 of 40 in the order of names"
-    ran = run("evaluate", tmp_path / "e.txt", tmp_path / "gt.tum", "--time-limit", "0.1")
-    assert (ran.status, "not by time" in ran.err) == (2, True)
+    run("evaluate", tmp_path / "e.txt", tmp_path / "gt.tum", "--time-limit", "0.1").refused("not by time")
 
 
 def test_sweeps_forty_microseconds_apart(run: Run, tmp_path: Path) -> None:
@@ -92,8 +84,7 @@ def test_sweeps_forty_microseconds_apart(run: Run, tmp_path: Path) -> None:
 def test_times_within_the_limit_that_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "truth.txt").write_text("".join(f"{i * 0.1:.6f} {i} 0 0 0 0 0 1\n" for i in range(9)))
     (tmp_path / "e.txt").write_text("".join(f"{i * 0.1 + 0.02:.6f} {i} 0 0 0 0 0 1\n" for i in range(2, 7)))
-    ran = run("evaluate", tmp_path / "e.txt", tmp_path / "truth.txt")
-    assert (ran.status, "0.02 s from the nearest (limit 0.01 s)" in ran.err) == (2, True)
+    run("evaluate", tmp_path / "e.txt", tmp_path / "truth.txt").refused("0.02 s from the nearest (limit 0.01 s)")
     shown = told(run, tmp_path / "e.txt", tmp_path / "truth.txt", "--time-limit", "0.03")
     assert (shown["answered"], shown["total_median_m"]) == (5, 0.0)
     assert shown["paired"] == "5 of 5 by time, at most 0.020000 s apart (limit 0.03 s)"
@@ -174,8 +165,7 @@ def test_sweeps_are_judged_in_the_plane(run: Run, tmp_path: Path) -> None:
         assert shown["judged"] == "sweeps, in the plane: x, y and heading"
         assert shown["total_median_m"] < 1e-9
     (tmp_path / "utm.txt").write_text("".join(f"{i} {456000 + i} 5428000 3 0 0 0 1\n" for i in range(5)))
-    ran = run("evaluate", tmp_path / "e.txt", tmp_path / "utm.txt")
-    assert (ran.status, "give both in one frame" in ran.err) == (2, True)
+    run("evaluate", tmp_path / "e.txt", tmp_path / "utm.txt").refused("give both in one frame")
 
 
 @pytest.mark.parametrize(
@@ -204,8 +194,6 @@ def test_awkward_names_are_names(run: Run, tmp_path: Path, names: list[str]) -> 
 @pytest.mark.parametrize("option", [["--segment", "10"], ["--limit", "2"], ["--calibration", "c.txt"]])
 def test_options_of_the_other_kind_are_refused(run: Run, tmp_path: Path, option: list[str]) -> None:
     write_results(tmp_path / "e.txt", {"a.jpg": np.eye(4)})
-    ran = run("evaluate", tmp_path / "e.txt", tmp_path / "e.txt", *option)
-    assert (ran.status, f"leave {option[0]} out" in ran.err) == (2, True)
+    run("evaluate", tmp_path / "e.txt", tmp_path / "e.txt", *option).refused(f"leave {option[0]} out")
     (tmp_path / "s.txt").write_text("0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n")
-    ran = run("evaluate", tmp_path / "s.txt", tmp_path / "s.txt", "--thresholds", "1,1")
-    assert (ran.status, "leave --thresholds out" in ran.err) == (2, True)
+    run("evaluate", tmp_path / "s.txt", tmp_path / "s.txt", "--thresholds", "1,1").refused("leave --thresholds out")

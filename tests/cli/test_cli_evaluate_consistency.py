@@ -1,16 +1,12 @@
 """``foldmap evaluate`` tells whether errors are what answers said: on errors drawn with a covariance of their own."""
 
-from __future__ import annotations
-
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scipy.spatial.transform import Rotation
 
 from foldmap.api.judging.stated import consistency_summary
@@ -22,14 +18,11 @@ from foldmap.localize.estimate import Diagnostics, Estimate, Status
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.estimate import CameraDiagnostics, CameraEstimate
 
-Run = Callable[..., Ran]
 COUNT = 400
 
 
 def told(run: Run, *arguments: object) -> dict[str, Any]:
-    ran = run("evaluate", *arguments, "--json")
-    assert ran.status == 0, ran.err
-    shown: dict[str, Any] = json.loads(ran.out)
+    shown: dict[str, Any] = run("evaluate", *arguments, "--json").told()
     return shown
 
 

@@ -1,16 +1,13 @@
 """``foldmap fold``, ``show``, ``verify`` and ``unfold``."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from cli_place import Ran, ground, make_bundle, write_tif
+from cli_place import Run, ground, make_bundle, write_tif
 
 from foldmap.atlas import FoldFile
 from foldmap.cli import fold
@@ -20,14 +17,12 @@ from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import encode_block
 from foldmap.lidar.unfold import FoldedLidar
 
-Run = Callable[..., Ran]
-
 
 def test_fold_counts_what_is_on_disk(run: Run, place: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.fold"
-    ran = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors", "--json")
-    assert (ran.status, ran.err) == (0, "")
-    summary = json.loads(ran.out)
+    summary = run("fold", place / "map.tif", "-o", out, "--model", place / "model.safetensors", "--json").told(
+        quiet=True
+    )
     assert summary["file_bytes"] == out.stat().st_size
     assert summary["observed_m2"] == pytest.approx((ground() >= 0).sum() * 0.2**2)
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
@@ -40,10 +35,7 @@ def test_fold_without_default_weights_says_so(
     run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: tmp_path)
-    ran = run("fold", place / "map.tif", "-o", tmp_path / "map.fold")
-    assert (ran.status, ran.out) == (2, "")
-    assert "no default models are installed" in ran.err
-    assert ran.err.count("\n") == 1
+    run("fold", place / "map.tif", "-o", tmp_path / "map.fold").refused("no default models are installed")
     assert not (tmp_path / "map.fold").exists()
 
 
@@ -60,15 +52,12 @@ def test_defaults_are_chosen_by_resolution_and_rate(
     out = tmp_path / "map.fold"
 
     def chosen(*more: object) -> str:
-        ran = run("fold", place / "map.tif", "-o", out, "--json", *more)
-        assert ran.status == 0, ran.err
+        ran = run("fold", place / "map.tif", "-o", out, "--json", *more).done()
         return str(json.loads(ran.out)["model"])
 
     assert chosen() == "usual"
     assert chosen("--budget", "10MB") == "rich"
-    ran = run("fold", place / "map.tif", "-o", out, "--rate", "0.1")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "leanest spends about 0.4" in ran.err
+    run("fold", place / "map.tif", "-o", out, "--rate", "0.1").refused("leanest spends about 0.4")
 
 
 def test_budget_names_the_smallest_size_and_leaves_the_old_file(run: Run, place: Path, tmp_path: Path) -> None:
@@ -109,8 +98,7 @@ def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) ->
     write_tif(tmp_path / "new.tif", changed)
     with FoldFile.open(out) as file:
         before = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
-    ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", model, "--json")
-    assert ran.status == 0, ran.err
+    ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", model, "--json").done()
     with FoldFile.open(out) as file, open_raster(tmp_path / "new.tif") as source:
         after = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
         folded = FoldedLidar(file)
@@ -125,9 +113,7 @@ def test_update_folds_what_changed_and_nothing_else(run: Run, tmp_path: Path) ->
             np.testing.assert_array_equal(folded.codes(row * 64, column * 64, 64, 64), block.codes)
     other = tmp_path / "other.safetensors"
     other.write_bytes(make_bundle("another", seed=1).to_bytes())
-    ran = run("fold", "--update", out, tmp_path / "new.tif", "--model", other)
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "is not the one" in ran.err
+    run("fold", "--update", out, tmp_path / "new.tif", "--model", other).refused("is not the one")
 
 
 def test_kinds_are_mixed_and_each_layer_is_said(run: Run, place: Path, tmp_path: Path) -> None:
@@ -148,10 +134,9 @@ def test_kinds_are_mixed_and_each_layer_is_said(run: Run, place: Path, tmp_path:
     with FoldFile.open(out) as file:
         assert {layer.name for layer in file.layers()} == {"lidar", "street"}
     (tmp_path / "lanes.csv").write_text("line,x_m,y_m\n0,0,0\n0,40,0\n")
-    summary = json.loads(run("fold", "--update", out, tmp_path / "lanes.csv", "--json").out)
+    summary = run("fold", "--update", out, tmp_path / "lanes.csv", "--json").told()
     assert (summary["regions"], summary["tiles_changed"]) == (["lanes"], 1)
-    ran = run("fold", "--update", out, tmp_path / "lanes.csv", "--error", "0.2")
-    assert (ran.status, "leave --error out" in ran.err) == (2, True)
+    run("fold", "--update", out, tmp_path / "lanes.csv", "--error", "0.2").refused("leave --error out")
 
 
 @pytest.mark.parametrize(
@@ -181,18 +166,13 @@ def test_bad_input_is_one_line(
     write_tif(tmp_path / "rotated.tif", ground(), transform=rasterio.Affine(0.2, 0.05, 5, 0.05, -0.2, 7))
     write_tif(tmp_path / "empty.tif", np.full((40, 40), -1.0))
     write_tif(tmp_path / "coarse.tif", ground(), transform=rasterio.Affine(1, 0, 5, 0, -1, 7))
-    ran = run("fold", *arguments)
-    assert (ran.status, ran.out) == (2, "")
-    assert message in ran.err
-    assert ran.err.count("\n") == 1
+    run("fold", *arguments).refused(message)
     assert not (tmp_path / "x.fold").exists()
 
 
 def test_show_adds_up(run: Run, place: Path, tmp_path: Path) -> None:
     codes, embedding = tmp_path / "codes.png", tmp_path / "embedding.png"
-    ran = run("show", place / "map.fold", "--json", "--codes", codes, "--embedding", embedding)
-    assert (ran.status, ran.err) == (0, "")
-    shown = json.loads(ran.out)
+    shown = run("show", place / "map.fold", "--json", "--codes", codes, "--embedding", embedding).told(quiet=True)
     layer = shown["layers"]["lidar"]
     assert shown["file_bytes"] == (place / "map.fold").stat().st_size
     assert shown["file_bytes"] == layer["tile_bytes"] + sum(layer["model_bytes"].values()) + shown["overhead_bytes"]
@@ -200,8 +180,7 @@ def test_show_adds_up(run: Run, place: Path, tmp_path: Path) -> None:
     assert shown["provenance"]["map"] == str(place / "map.tif")
     assert codes.read_bytes().startswith(b"\x89PNG")
     assert embedding.read_bytes().startswith(b"\x89PNG")
-    words = run("show", place / "map.fold")
-    assert words.status == 0
+    words = run("show", place / "map.fold").done()
     assert "file bytes" in words.out
 
 
@@ -289,8 +268,5 @@ def test_fold_names_what_it_was_given_and_what_it_takes(run: Run, place: Path, t
         (tmp_path / "none.osm", "there is no file or folder "),
         (tmp_path / "damaged.tif", "damaged.tif cannot be opened as a raster"),
     ):
-        ran = run("fold", source, "-o", tmp_path / "out.fold")
-        assert ran.status == 2
-        assert message in ran.err, ran.err
-        assert ran.err.count("\n") == 1
+        run("fold", source, "-o", tmp_path / "out.fold").refused(message)
     assert not (tmp_path / "out.fold").exists()

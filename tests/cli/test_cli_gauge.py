@@ -1,7 +1,5 @@
 """Coordinates of any size give the same map, estimates and covariances: nothing is computed far from its origin."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

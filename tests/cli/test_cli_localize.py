@@ -1,7 +1,5 @@
 """``foldmap localize`` and ``evaluate``: honest statuses, paired truth, one-line errors."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable
@@ -9,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran, truth_of, tum
+from cli_place import Ran, Run, truth_of, tum
 
 from foldmap.atlas import FoldFile
 from foldmap.formats.poses.trajectories import read_poses
 from foldmap.formats.sweeps.files import open_sweeps
 from foldmap.lidar.observation import SweepStack
 from foldmap.lidar.unfold import FoldedLidar
-
-Run = Callable[..., Ran]
 
 
 def localize(run: Run, place: Path, output: Path, *more: object, poses: Path | None = None) -> Ran:
@@ -49,23 +45,19 @@ def test_every_sweep_has_a_status_and_only_answers_have_poses(
 
 def test_an_observation_off_the_map_is_no_map(run: Run, place: Path, tmp_path: Path) -> None:
     (tmp_path / "far.txt").write_text(tum(3, (456_000.0, 5_428_000.0)))  # of another frame
-    ran = localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt")
-    assert ran.status == 2
-    assert "the nearest prior lies 5,4" in ran.err
+    localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt").refused("the nearest prior lies 5,4")
     (tmp_path / "far.txt").write_text(tum(3, (5000.0, 0.0)))
     (tmp_path / "estimates.txt.settings.json").mkdir()  # the last output cannot be written, so none is
-    ran = localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt")
-    assert ran.status == 2
-    assert "estimates.txt.settings.json is a folder" in ran.err
+    localize(run, place, tmp_path / "estimates.txt", poses=tmp_path / "far.txt").refused(
+        "estimates.txt.settings.json is a folder", notes=1
+    )
     (tmp_path / "estimates.txt.settings.json").rmdir()
     assert [file.name for file in tmp_path.iterdir()] == ["far.txt"]
     ran = localize(run, place, tmp_path / "estimates.txt", "--json", poses=tmp_path / "far.txt")
     assert ran.status == 1
     assert json.loads(ran.out)["by_status"] == {"no_map": 3}
     assert all(line.startswith("#") for line in (tmp_path / "estimates.txt").read_text().splitlines())
-    ran = run("evaluate", tmp_path / "estimates.txt", place / "truth.txt", "--json")
-    assert ran.status == 0
-    shown = json.loads(ran.out)
+    shown = run("evaluate", tmp_path / "estimates.txt", place / "truth.txt", "--json").told()
     assert (shown["answered"], shown["total_median_m"], shown["by_status"]) == (0, "inf", {"no_map": 3})
 
 
@@ -103,10 +95,7 @@ def test_bad_input_is_one_line(run: Run, place: Path, tmp_path: Path, poses: str
     if poses != "missing":
         path.write_text(poses)
     out = tmp_path / "estimates.txt"
-    ran = localize(run, place, out, poses=path)
-    assert (ran.status, ran.out) == (2, "")
-    assert message in ran.err
-    assert ran.err.count("\n") == 1
+    localize(run, place, out, poses=path).refused(message)
     assert not out.exists()
 
 
@@ -191,9 +180,7 @@ def test_evaluate_against_errors_known_beforehand(run: Run, tmp_path: Path) -> N
         rows.append(" ".join([time, f"{east:.9f}", f"{north:.9f}", z, *turn]))
     (tmp_path / "estimates.txt").write_text("\n".join(rows))
     arguments = [tmp_path / "estimates.txt", tmp_path / "truth.txt"]
-    ran = run("evaluate", *arguments, "--json", "--plot", tmp_path / "errors.svg")
-    assert (ran.status, ran.err) == (0, "")
-    shown = json.loads(ran.out)
+    shown = run("evaluate", *arguments, "--json", "--plot", tmp_path / "errors.svg").told(quiet=True)
     along = np.sort(np.r_[[0.01 * f for f in range(count) if f != 7], np.inf])
     assert shown["longitudinal_median_m"] == pytest.approx((along[9] + along[10]) / 2, abs=1e-5)
     assert shown["lateral_median_m"] == pytest.approx(0.02, abs=1e-5)
@@ -202,6 +189,4 @@ def test_evaluate_against_errors_known_beforehand(run: Run, tmp_path: Path) -> N
     assert (shown["poses"], shown["answered"]) == (20, 19)
     assert b"<svg" in (tmp_path / "errors.svg").read_bytes()[:600]
     (tmp_path / "estimates.txt").write_text("5 0 0 0 0 0 0 1\n")
-    ran = run("evaluate", *arguments)
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "no true pose at their time" in ran.err
+    run("evaluate", *arguments).refused("no true pose at their time")

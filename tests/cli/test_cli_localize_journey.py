@@ -1,20 +1,16 @@
 """``foldmap localize MAP DRIVE -o RUN/``: what is read of a drive's folder, what is written, what is refused."""
 
-from __future__ import annotations
-
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran, truth_of, write_sweeps
+from cli_place import Run, truth_of, write_sweeps
 
 import foldmap
 from foldmap.geometry import SE2
 
-Run = Callable[..., Ran]
 FRAMES = 30
 
 
@@ -45,9 +41,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_written(run: Run, place: Path, drive: Path, tmp_path: Path) -> None:
-    done = run("localize", place / "map.fold", drive, "-o", tmp_path / "run", "--json")
-    assert done.status == 0, done.err
-    told = json.loads(done.out)
+    told = run("localize", place / "map.fold", drive, "-o", tmp_path / "run", "--json").told()
     assert told["observations"] == 2 * FRAMES
     assert sum(told["share_by_status"].values()) == pytest.approx(1.0, abs=1e-3)
     assert told["layers"] == ["lidar"]
@@ -64,15 +58,12 @@ def test_a_run_is_written(run: Run, place: Path, drive: Path, tmp_path: Path) ->
     settings = json.loads((tmp_path / "run" / "estimates.txt.settings.json").read_text())
     assert settings["brings"] == ["sweeps", "fixes", "odometry", "truth"]
     page = tmp_path / "run" / "page.html"
-    shown = run("report", tmp_path / "run", "-o", page, "--truth", drive, "--json")
-    assert shown.status == 0, shown.err
+    shown = run("report", tmp_path / "run", "-o", page, "--truth", drive, "--json").done()
     assert json.loads(shown.out)["median_error"] < 0.5
     moments = [row.split()[0] for row in (tmp_path / "run" / "estimates.txt").read_text().splitlines()[1:]]
     assert sorted({f"{row['time_s']:.6f}" for row in answered}) == [f"{float(time):.6f}" for time in moments]
     for written in ("", "estimates.txt", "estimates.txt.jsonl"):  # a fix and a sweep of one moment are one pose
-        read = run("evaluate", tmp_path / "run" / written, drive, "--json")
-        assert read.status == 0, read.err
-        judged = json.loads(read.out)
+        judged = run("evaluate", tmp_path / "run" / written, drive, "--json").told()
         assert (judged["answered"], judged["by_status"]) == (len(moments), told["by_status"])
         assert judged["longitudinal_median_m"] < 0.5
     with foldmap.open(place / "map.fold") as town:
@@ -93,20 +84,14 @@ def test_a_drive_that_no_layer_takes(run: Run, place: Path, drive: Path, tmp_pat
     other.mkdir()
     (other / "fixes.csv").write_text((drive / "fixes.csv").read_text())
     (other / "drive.json").write_text(json.dumps({"foldmap_drive": told["foldmap_drive"], "fixes": "fixes.csv"}))
-    done = run("localize", place / "map.fold", other, "-o", tmp_path / "run")
-    assert done.status == 2
-    assert "no layer takes it" in done.err
+    run("localize", place / "map.fold", other, "-o", tmp_path / "run").refused("no layer takes it")
 
 
 def test_a_run_is_not_written_into_its_drive(run: Run, place: Path, drive: Path) -> None:
     before = sorted(drive.rglob("*"))
-    done = run("localize", place / "map.fold", drive, "-o", drive)
-    assert done.status == 2
-    assert "is the drive's own folder" in done.err
+    run("localize", place / "map.fold", drive, "-o", drive).refused("is the drive's own folder")
     assert sorted(drive.rglob("*")) == before
 
 
 def test_options_of_one_layer_are_refused(run: Run, place: Path, drive: Path, tmp_path: Path) -> None:
-    done = run("localize", place / "map.fold", drive, "-o", tmp_path / "run", "--aggregate", "3")
-    assert done.status == 2
-    assert "--aggregate" in done.err
+    run("localize", place / "map.fold", drive, "-o", tmp_path / "run", "--aggregate", "3").refused("--aggregate")

@@ -1,17 +1,14 @@
 """Maps of marks from the command line: folded, seen, unfolded, verified, updated, localized in."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-from cli_place import Ran, write_tif
+from cli_place import Run, write_tif
 
 from foldmap.atlas import FoldFile
 from foldmap.geometry import SE2
@@ -21,7 +18,6 @@ from foldmap.lidar.marks.unfold import FoldedMarks
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
 from painted_ground import RESOLUTION_M, painted_map, write_seen
 
-Run = Callable[..., Ran]
 SEED, SIDE_PX = 3, 1000
 HALF_M = 0.5 * SIDE_PX * RESOLUTION_M
 TRUTHS = tuple(SE2(-1.0 + 0.8 * frame, 0.5 * frame, 0.4) for frame in range(3))
@@ -57,9 +53,7 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_marks_are_folded_shown_and_verified(run: Run, marked: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.fold"
-    ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--json")
-    assert (ran.status, ran.err) == (0, "")
-    summary = json.loads(ran.out)
+    summary = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--json").told(quiet=True)
     assert summary["model"].startswith("marks-")
     assert summary["file_bytes"] == out.stat().st_size
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
@@ -100,8 +94,7 @@ def test_unfolded_marks_are_those_of_the_file(run: Run, marked: Path, tmp_path: 
 
 def test_sweeps_are_localized_in_marks(run: Run, marked: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen.txt"
-    ran = run("localize", marked / "map.fold", marked / "sweeps", "--poses", marked / "prior.txt", "-o", out)
-    assert ran.status == 0, ran.err
+    run("localize", marked / "map.fold", marked / "sweeps", "--poses", marked / "prior.txt", "-o", out).done()
     poses = np.atleast_2d(np.loadtxt(out))
     assert len(poses) == len(TRUTHS)
     for pose, truth in zip(poses, TRUTHS, strict=True):
@@ -119,8 +112,7 @@ def test_an_update_of_marks_folds_what_changed(run: Run, marked: Path, tmp_path:
     write_painted(tmp_path / "new.tif", values)
     with FoldFile.open(out) as file:
         before = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
-    ran = run("fold", "--update", out, tmp_path / "new.tif", "--json")
-    assert ran.status == 0, ran.err
+    ran = run("fold", "--update", out, tmp_path / "new.tif", "--json").done()
     with FoldFile.open(out) as file:
         after = {key: file.tile("lidar", *key) for key in file.tiles("lidar")}
     assert {key for key in after if after[key] != before[key]} == {(0, 0)}
@@ -139,9 +131,7 @@ def test_an_update_of_marks_folds_what_changed(run: Run, marked: Path, tmp_path:
 def test_codecs_that_do_not_exist_are_one_line(
     run: Run, marked: Path, tmp_path: Path, more: list[str], message: str
 ) -> None:
-    ran = run("fold", marked / "map.tif", "-o", tmp_path / "x.fold", *more)
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert message in ran.err
+    run("fold", marked / "map.tif", "-o", tmp_path / "x.fold", *more).refused(message)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,9 +142,8 @@ def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(rasters, "_PLACES", 1)
     out = tmp_path / "map.fold"
-    ran = run("fold", marked / "map.tif", "-o", out, "--json")
-    assert ran.status == 0, ran.err
-    summary, shown = json.loads(ran.out), json.loads(run("show", out, "--json").out)
+    ran = run("fold", marked / "map.tif", "-o", out, "--json").done()
+    summary, shown = json.loads(ran.out), run("show", out, "--json").told()
     tried = summary["tried"]
     assert shown["provenance"]["tried"] == tried
     assert len(tried) >= 2
@@ -173,8 +162,7 @@ def test_a_report_shows_codes_and_picture(
 
     monkeypatch.setattr(rasters, "_PLACES", 2)
     out, page = tmp_path / "map.fold", tmp_path / "page"
-    ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--report", page, "--json")
-    assert ran.status == 0, ran.err
+    ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--report", page, "--json").done()
     tried = json.loads(ran.out)["tried"]
     assert [one["model"] for one in tried] == ["marks-fine-6", "marks-fine-5"]
     words = (page / "raster.html").read_text()

@@ -1,16 +1,13 @@
 """``foldmap fold`` of street maps, and ``show``, ``verify``, ``unfold`` of what it makes."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scipy.spatial import cKDTree
 from street_place import town_map, write_town
 
@@ -19,8 +16,6 @@ from foldmap.formats.street.maps import read_street_maps
 from foldmap.street.graph.chains import resample
 from foldmap.street.source import LaneGraph
 from foldmap.street.unfold import FoldedStreet
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +46,7 @@ def away_m(a: LaneGraph, b: LaneGraph) -> float:
 
 
 def _plain(run: Run, *arguments: object) -> dict[str, Any]:
-    ran = run("fold", *arguments, "--json")
-    assert ran.status == 0, ran.err
-    summary: dict[str, Any] = json.loads(ran.out)
+    summary: dict[str, Any] = run("fold", *arguments, "--json").told()
     return summary
 
 
@@ -76,7 +69,7 @@ def test_graphs_alone(run: Run, town: Path, tmp_path: Path) -> None:
 
 
 def test_show_verify_unfold(run: Run, folded: Path, tmp_path: Path) -> None:
-    shown = json.loads(run("show", folded, "--json").out)["layers"]["street"]
+    shown = run("show", folded, "--json").told()["layers"]["street"]
     assert shown["regions"]["town"]["places"] > 50
     assert shown["bytes"]["vectors"] == shown["regions"]["town"]["places"] * 502  # 500 numbers and a scale
     assert run("show", folded, "--picture", tmp_path / "town.png").status == 0
@@ -120,19 +113,17 @@ def test_several_maps_and_formats_are_regions_of_one_file(run: Run, town: Path, 
     assert json.loads(ran.out)["regions"] == 2
     assert "none of the 2 lanes is joined to another" in ran.err  # a map without topology folds, and it is said
     assert "name one with --region: town, two" in run("unfold", out, "-o", tmp_path / "x.geojson").err
-    again = run("unfold", out, "-o", tmp_path / "x.geojson", "--region", "two")
-    assert again.status == 0
+    run("unfold", out, "-o", tmp_path / "x.geojson", "--region", "two").done()
     assert read_street_maps(tmp_path / "x.geojson")[0].graph.length_m == pytest.approx(120, abs=0.2)
     run("fold", tmp_path / "two.csv", "--into", out, "--embeddings", "none")
-    assert list(json.loads(run("show", out, "--json").out)["layers"]["street"]["regions"]) == ["two"]
+    assert list(run("show", out, "--json").told()["layers"]["street"]["regions"]) == ["two"]
 
 
 def test_disconnected_pieces_and_duplicate_vertices_are_said(run: Run, tmp_path: Path) -> None:
     rows = [(0, 0, 0), (0, 50, 0), (1, 50, 0), (1, 90, 20), (2, 0, 80), (2, 60, 80), (3, 60, 80), (3, 0, 80)]
     text = "line,x_m,y_m\n" + "".join(f"{line},{x},{y}\n" for line, x, y in rows)
     (tmp_path / "map.csv").write_text(text)
-    ran = run("fold", tmp_path / "map.csv", "-o", tmp_path / "m.fold", "--embeddings", "none")
-    assert ran.status == 0
+    ran = run("fold", tmp_path / "map.csv", "-o", tmp_path / "m.fold", "--embeddings", "none").done()
     assert "pieces" in ran.err
 
 
@@ -210,18 +201,13 @@ def test_a_folder_that_is_both_asks(run: Run, town: Path, tmp_path: Path) -> Non
     both = tmp_path / "both"
     (both / "sensors").mkdir(parents=True)
     shutil.copyfile(town / "town.geojson", both / "town.geojson")
-    ran = run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none")
-    assert ran.status == 2
-    assert "--as scene or --as street" in ran.err
-    told = run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none", "--as", "street")
-    assert told.status == 0
+    run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none").refused("--as scene or --as street")
+    run("fold", both, "-o", tmp_path / "m.fold", "--embeddings", "none", "--as", "street").done()
 
 
 def test_a_map_without_streets_has_no_street_layer(run: Run, place: Path, tmp_path: Path) -> None:
     for arguments in (["unfold", place / "map.fold", "-o", tmp_path / "x.geojson"],):
-        ran = run(*arguments)
-        assert (ran.status, ran.err.count("\n")) == (2, 1)
-        assert "holds a lidar map, which cannot be unfolded as .geojson (name the output .tif, .tiff)" in ran.err
+        run(*arguments).refused("holds a lidar map, which cannot be unfolded as .geojson (name the output .tif, .tiff)")
 
 
 def test_shared_maps_fold(run: Run, shared_data: Path, tmp_path: Path) -> None:
@@ -247,8 +233,7 @@ ROAD = """<?xml version="1.0"?><OpenDRIVE><header revMajor="1" revMinor="7"/>
 def test_what_is_damaged_is_said_and_strict_refuses_it(run: Run, tmp_path: Path) -> None:
     path, out = tmp_path / "town.xodr", tmp_path / "m.fold"
     path.write_text(ROAD)
-    ran = run("fold", path, "-o", out, "--embeddings", "none", "--json")
-    assert ran.status == 0, ran.err
+    ran = run("fold", path, "-o", out, "--embeddings", "none", "--json").done()
     assert "note: town: damaged: 2 x lane (1 lane lost, 50 m): lane -2 of road 1, section 0 has no width" in ran.err
     assert "note: town: damaged: 1 x road link: the successor of road 1 is road 9, which is not there" in ran.err
     summary = json.loads(ran.out)
@@ -256,14 +241,13 @@ def test_what_is_damaged_is_said_and_strict_refuses_it(run: Run, tmp_path: Path)
     assert summary["damaged"]["town"]["faults"] == 4
     assert (summary["damaged"]["town"]["lanes"], summary["damaged"]["town"]["lane_m"]) == (1, 50.0)
     assert "lane -2 of road 1" in summary["damaged"]["town"]["first"]
-    ran = run("fold", path, "-o", tmp_path / "strict.fold", "--embeddings", "none", "--strict")
-    assert (ran.status, ran.out) == (2, "")
-    assert "town has 4 faults, the first: lane -2 of road 1, section 0 has no width" in ran.err
+    run("fold", path, "-o", tmp_path / "strict.fold", "--embeddings", "none", "--strict").refused(
+        "town has 4 faults, the first: lane -2 of road 1, section 0 has no width", notes=3
+    )
     assert not (tmp_path / "strict.fold").exists()
     mended = ROAD.replace('<lane id="-2" type="driving"/>', "").replace('elementId="9"', 'elementId="1"')
     path.write_text(mended.replace('<laneSection s="50"', '<laneSection s="25"'))
-    ran = run("fold", path, "-o", out, "--embeddings", "none", "--strict", "--json")
-    assert ran.status == 0, ran.err
+    ran = run("fold", path, "-o", out, "--embeddings", "none", "--strict", "--json").done()
     assert json.loads(ran.out)["left_out"] == {"town": {"lane of type sidewalk": {"count": 1, "lane_m": 25.0}}}
 
 

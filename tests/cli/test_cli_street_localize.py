@@ -1,16 +1,13 @@
 """``foldmap localize``: with a reader that errs in nothing it finds a drive, and says what it cannot find."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from PIL import Image
 from street_place import (
     PerfectReader,
@@ -27,7 +24,6 @@ from foldmap.geometry import SE2
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.street.source import StreetMap
 
-Run = Callable[..., Ran]
 STEP_M, FRAMES = 6.0, 9
 
 
@@ -87,12 +83,11 @@ def perfect(monkeypatch: pytest.MonkeyPatch, street: StreetMap, drive: list[SE2]
 
 def test_a_drive_is_found(run: Run, town: Path, tmp_path: Path, drive: list[SE2], perfect: None) -> None:
     out = tmp_path / "estimates.txt"
-    ran = run(
+    # a perfect reader deserves a sharper likelihood, and 50 m are a short drive to be sure of
+    summary = run(
         "localize", town / "map.fold", town / "crops", "-o", out, "--drive", town / "odometry.csv", "--truth",
         town / "truth.csv", "--picture", tmp_path / "heat.png", "--temperature", "0.02", "--json",
-    )  # fmt: skip  # a perfect reader deserves a sharper likelihood, and 50 m are a short drive to be sure of
-    assert (ran.status, ran.err) == (0, "")
-    summary = json.loads(ran.out)
+    ).told(quiet=True)  # fmt: skip
     lines = lines_of(tmp_path / "estimates.txt.jsonl")
     guess = [line["guess"] for line in lines]
     away = [math.hypot(g["x_m"] - p.x_m, g["y_m"] - p.y_m) for g, p in zip(guess, drive, strict=True)]
@@ -190,7 +185,5 @@ def test_what_cannot_be_localized(
         paths[name] = tmp_path / f"{name}.csv"
         paths[name].write_text(text)
     filled = [paths.get(argument, argument) for argument in arguments]
-    ran = run("localize", town / "map.fold", *filled, "-o", tmp_path / "x.txt", "--step", "20")
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert message in ran.err
+    run("localize", town / "map.fold", *filled, "-o", tmp_path / "x.txt", "--step", "20").refused(message)
     assert not (tmp_path / "x.txt").exists()

@@ -1,17 +1,14 @@
 """``foldmap street retrieve`` and ``map2pix``: with a reader that errs in nothing they find what is there."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from PIL import Image
 from street_place import (
     PerfectReader,
@@ -33,7 +30,6 @@ from foldmap.street.model import read_street_model
 from foldmap.street.source import StreetMap
 from foldmap.street.unfold import FoldedStreet
 
-Run = Callable[..., Ran]
 POSES = 6
 
 
@@ -77,12 +73,10 @@ def test_each_crop_finds_its_place(
     run: Run, town: Path, tmp_path: Path, street: StreetMap, poses: list[SE2], perfect: None
 ) -> None:
     out = tmp_path / "found.jsonl"
-    ran = run(
+    summary = run(
         "street", "retrieve", town / "map.fold", town / "crops", "-o", out, "--top", "3", "--apart", "25", "--json",
         "--geojson", tmp_path / "found.geojson", "--picture", tmp_path / "found.png",
-    )  # fmt: skip
-    assert (ran.status, ran.err) == (0, "")
-    summary = json.loads(ran.out)
+    ).told(quiet=True)  # fmt: skip
     assert (summary["by_status"], summary["search"]) == ({"ok": POSES}, "exact")
     lines = lines_of(out)
     assert [line["observation"] for line in lines] == [f"crop{k}.png" for k in range(POSES)]
@@ -116,8 +110,7 @@ def test_fences_and_csv(run: Run, town: Path, tmp_path: Path, poses: list[SE2], 
     out = tmp_path / "found.csv"
     at = poses[0]
     near = f"{at.x_m},{at.y_m}"
-    ran = run("street", "retrieve", town / "map.fold", town / "crops", "-o", out, "--near", near, "--radius", "20")
-    assert ran.status == 0, ran.err
+    run("street", "retrieve", town / "map.fold", town / "crops", "-o", out, "--near", near, "--radius", "20").done()
     rows = [row for row in csv.DictReader(out.read_text().splitlines()) if row["rank"]]
     assert rows
     assert all(apart_m(row, at) <= 20 for row in rows)
@@ -150,12 +143,10 @@ def test_ring_folders_say_what_is_missing(run: Run, town: Path, tmp_path: Path) 
     (ring / names[2] / "1.png").unlink()
     out = tmp_path / "found.jsonl"
     least = ["--min-similarity", "-1"]
-    ran = run("street", "retrieve", town / "map.fold", ring, "-o", out, *least)
-    assert ran.status == 0
+    ran = run("street", "retrieve", town / "map.fold", ring, "-o", out, *least).done()
     assert f"no images of the cameras {names[1]}" in ran.err
     assert f"1 lacks {names[2]}" in ran.err
-    one = run("street", "retrieve", town / "map.fold", ring, "--camera", names[2], "-o", out, *least)
-    assert one.status == 0
+    run("street", "retrieve", town / "map.fold", ring, "--camera", names[2], "-o", out, *least).done()
     assert [line["status"] for line in lines_of(out)] == ["ok", "no_observation"]
 
 
@@ -183,10 +174,7 @@ def _bad_image(folder: Path, kind: str) -> Path:
 )
 def test_images_of_other_kinds_are_refused(run: Run, town: Path, tmp_path: Path, kind: str, message: str) -> None:
     path = _bad_image(tmp_path, kind)
-    ran = run("street", "retrieve", town / "map.fold", path, "-o", tmp_path / "x.jsonl")
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert message in ran.err
-    assert "bad.png" in ran.err
+    run("street", "retrieve", town / "map.fold", path, "-o", tmp_path / "x.jsonl").refused(message, "bad.png")
     assert not (tmp_path / "x.jsonl").exists()
 
 
@@ -235,9 +223,7 @@ def test_maps_without_model_or_streets_say_so(run: Run, town: Path, place: Path,
     bare = tmp_path / "bare.fold"
     run("fold", town / "town.geojson", "-o", bare, "--spacing", "0")
     for path, message in ((bare, "folded without a model"), (place / "map.fold", "has no street layer")):
-        ran = run("street", "retrieve", path, town / "crops", "-o", tmp_path / "x.jsonl")
-        assert (ran.status, ran.err.count("\n")) == (2, 1)
-        assert message in ran.err
+        run("street", "retrieve", path, town / "crops", "-o", tmp_path / "x.jsonl").refused(message)
     with_model = run(
         "street", "retrieve", bare, town / "crops", "-o", tmp_path / "x.jsonl", "--model", town / "model.safetensors"
     )
@@ -255,16 +241,15 @@ def test_map2pix_finds_the_image_of_a_place(
             ran = run(
                 "street", "map2pix", source, town / "pairs", "--at", at, "-o", out, "--top", "2", "--picture",
                 tmp_path / "p.png", "--model", town / "model.safetensors", "--json",
-            )  # fmt: skip
-            assert ran.status == 0, ran.err
+            ).done()  # fmt: skip
             rows = lines_of(out)
             assert len(rows) == 2
             assert rows[0]["similarity"] > 0.98  # stored lanes are 10 cm off
             assert int(rows[0]["observation"]) == number
             assert json.loads(ran.out)["lane_m_in_the_window"] > 20
-    ran = run("street", "map2pix", town / "map.fold", town / "pairs", "--at", "5000,0,0", "-o", tmp_path / "x.jsonl")
-    assert ran.status == 2
-    assert "has no lane in the window" in ran.err
+    run("street", "map2pix", town / "map.fold", town / "pairs", "--at", "5000,0,0", "-o", tmp_path / "x.jsonl").refused(
+        "has no lane in the window"
+    )
 
 
 def test_what_shows_no_lanes_has_no_match(

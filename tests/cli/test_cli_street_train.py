@@ -1,19 +1,15 @@
 """``foldmap train street``: small runs of every kind write models that the other verbs take; the rest is refused."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from street_place import lines_of, poses_along, write_pairs, write_ring_frames, write_town
 
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.model import read_street_model
 
-Run = Callable[..., Ran]
 SHORT = ["--preset", "tiny", "--steps", "2", "--batch", "2", "--random-start", "--json"]
 
 
@@ -29,20 +25,17 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_ortho_image_with_its_map(run: Run, town: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", "street", town / "ortho.tif", "--map", town / "town.geojson", "-o", out, *SHORT]
-    ran = run(*arguments)
-    assert ran.status == 0, ran.err
-    summary = json.loads(ran.out)
+    summary = run(*arguments).told()
     assert (summary["steps"], summary["learned_from"], summary["semi_synthetic"]) == (2, ["town"], False)
     payload = (out / "model.safetensors").read_bytes()
     assert summary["model_bytes"] == len(payload)
     assert [line["step"] for line in lines_of(out / "log.jsonl")] == [1, 2]
     assert json.loads((out / "train.settings.json").read_text())["preset"] == "tiny"
-    again = run(*arguments)  # a finished run is finished
-    assert again.status == 0
+    run(*arguments).done()  # a finished run is finished
     assert (out / "model.safetensors").read_bytes() == payload
     other = run(*arguments, "--seed", "1")
     assert (other.status, other.err.count("\n")) == (2, 1)
-    folded = run(
+    run(
         "fold",
         town / "town.geojson",
         "-o",
@@ -51,16 +44,14 @@ def test_an_ortho_image_with_its_map(run: Run, town: Path, tmp_path: Path) -> No
         out / "model.safetensors",
         "--spacing",
         "90",
-    )
-    assert folded.status == 0, folded.err
+    ).done()
 
 
 def test_a_model_with_a_map_begins_with_another(run: Run, town: Path, tmp_path: Path) -> None:
     out = tmp_path / "update"
-    ran = run(
+    run(
         "train", "street", town / "pairs", "-o", out, "--update", "--start", town / "model.safetensors", *SHORT
-    )  # fmt: skip
-    assert ran.status == 0, ran.err
+    ).done()  # fmt: skip
     model = read_street_model(out / "model.safetensors")
     assert isinstance(model, FieldEmbedding)
     assert model.network.shape.with_map
@@ -72,17 +63,15 @@ def test_one_camera_over_flat_ground(run: Run, town: Path, tmp_path: Path) -> No
     ran = run(
         "train", "street", town / "ortho.tif", "--map", town / "town.geojson", "-o", tmp_path / "run", "--ring",
         town / "ring" / "ring.json", "--camera", name, *SHORT,
-    )  # fmt: skip
-    assert ran.status == 0, ran.err
+    ).done()  # fmt: skip
     assert json.loads(ran.out)["semi_synthetic"]
 
 
 def test_the_papers_networks(run: Run, town: Path, tmp_path: Path) -> None:
-    ran = run("train", "street", town / "pairs", "-o", tmp_path / "run", "--model", "paper", *SHORT)
-    assert ran.status == 0, ran.err
+    ran = run("train", "street", town / "pairs", "-o", tmp_path / "run", "--model", "paper", *SHORT).done()
     assert json.loads(ran.out)["pairs"] == 6
     assert read_street_model(tmp_path / "run" / "model.safetensors").dim == 32
-    wrong = run(
+    run(
         "train",
         "street",
         town / "pairs",
@@ -91,9 +80,7 @@ def test_the_papers_networks(run: Run, town: Path, tmp_path: Path) -> None:
         "--start",
         tmp_path / "run" / "model.safetensors",
         *SHORT,
-    )
-    assert wrong.status == 2
-    assert "begin with a field model" in wrong.err
+    ).refused("begin with a field model")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +107,5 @@ def test_what_cannot_be_trained(run: Run, town: Path, tmp_path: Path, arguments:
     (tmp_path / "empty").mkdir()
     paths = {"PAIRS": town / "pairs", "EMPTY": tmp_path / "empty", "ORTHO": town / "ortho.tif", "RING": town / "ring"}
     filled = [paths.get(argument, argument) for argument in arguments]
-    ran = run("train", "street", *filled, "-o", tmp_path / "run", "--random-start", "--steps", "2")
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1), ran.err
-    assert message in ran.err
+    run("train", "street", *filled, "-o", tmp_path / "run", "--random-start", "--steps", "2").refused(message)
     assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -1,15 +1,12 @@
 """``foldmap street update`` and ``expand`` on a town whose edits are known, with a reader that errs in nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scipy.spatial import cKDTree
 from street_place import PerfectReader, pose_rows, poses_along, town_map, write_numbered, write_pairs, write_town
 
@@ -22,7 +19,6 @@ from foldmap.street.graph.window import Window
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import FoldedStreet
 
-Run = Callable[..., Ran]
 INSIDE = Window(-60.0, 60.0, -60.0, 60.0)
 
 
@@ -89,9 +85,7 @@ def test_a_known_edit_is_found_and_applied(
     out = tmp_path / "changes.geojson"
     arguments = ["street", "update", path, town / "crops", "--poses", town / "poses.csv", "-o", out]
     arguments += ["--model", town / "update.safetensors", "--json"]
-    ran = run(*arguments)
-    assert (ran.status, ran.err) == (0, "")
-    summary = json.loads(ran.out)
+    summary = run(*arguments).told(quiet=True)
     assert not summary["applied"]
     assert path.read_bytes() == before  # without --apply nothing is written
     features = json.loads(out.read_text())["features"]
@@ -147,8 +141,7 @@ def test_expand_adds_what_is_not_there(
     if from_library:
         arguments += ["--from-library", folded(town, street, tmp_path / "library.fold", spacing=3.0)]
     ran = run(*arguments, "--apply", "--json")
-    assert ran.status == 0, ran.err
-    summary = json.loads(ran.out)
+    summary = ran.told()
     assert "observations are where the map has lanes: left out" in ran.err
     assert set(summary["by_kind"]) == {"added"}
     assert summary["applied"]
@@ -165,8 +158,7 @@ def test_pairs_bring_their_poses(run: Run, town: Path, tmp_path: Path, street: S
     write_pairs(tmp_path / "pairs", street, poses[:3])
     path = folded(town, street, tmp_path / "m.fold")
     with_model = ["--model", town / "update.safetensors", "--min-confidence", "1"]
-    ran = run("street", "update", path, tmp_path / "pairs", "-o", tmp_path / "c.geojson", *with_model, "--json")
-    assert ran.status == 0, ran.err
+    ran = run("street", "update", path, tmp_path / "pairs", "-o", tmp_path / "c.geojson", *with_model, "--json").done()
     assert json.loads(ran.out)["windows"] == 3
 
 
@@ -182,7 +174,5 @@ def test_what_cannot_be_updated(run: Run, town: Path, tmp_path: Path, street: St
         ([crops, "--poses", town / "poses.csv", *model, "--region", "moon"], "no region 'moon'"),
     ]
     for arguments, message in cases:
-        ran = run("street", "update", path, *arguments, "-o", out)
-        assert (ran.status, ran.out) == (2, ""), ran.err
-        assert message in ran.err
+        run("street", "update", path, *arguments, "-o", out).refused(message)
         assert not out.exists()

@@ -1,7 +1,5 @@
 """Summaries as people read them: a line a value, values within a value below it."""
 
-from __future__ import annotations
-
 import pytest
 from pyproj import CRS
 

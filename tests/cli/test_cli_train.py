@@ -1,27 +1,21 @@
 """``foldmap train lidar``: a tiny run end to end, resumed, and what it refuses."""
 
-from __future__ import annotations
-
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_place import Ran
+from cli_place import Run
 
 from foldmap.api.training.lidar_pairs import Alternating, LidarPairs, mixed_pairs
 from foldmap.errors import ConfigError
 from foldmap.lidar.bundle import Bundle
 
-Run = Callable[..., Ran]
-
 
 def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -> None:
     arguments = ["train", "lidar", "-o", tmp_path, "--map", place / "map.tif", "--smoke", "--device", "cpu", "--json"]
     ran = run(*arguments)
-    assert ran.status == 0, ran.err
-    summary = json.loads(ran.out)
+    summary = ran.told()
     payload = (tmp_path / "model.safetensors").read_bytes()
     bundle = Bundle.from_bytes(payload)
     assert "tiny-8x where none is named" in ran.err
@@ -32,8 +26,7 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     settings = json.loads((tmp_path / "train.settings.json").read_text())
     assert (settings["preset"], settings["seed"], settings["source"]) == ("tiny-8x", 0, str(place / "map.tif"))
-    ran = run("fold", place / "map.tif", "-o", tmp_path / "map.fold", "--model", tmp_path / "model.safetensors")
-    assert ran.status == 0, ran.err
+    run("fold", place / "map.tif", "-o", tmp_path / "map.fold", "--model", tmp_path / "model.safetensors").done()
     # A finished run resumes to the same model; another seed in the same folder is refused.
     assert run(*arguments).status == 0
     assert (tmp_path / "model.safetensors").read_bytes() == payload
@@ -46,8 +39,7 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
 
 def test_smoke_keeps_the_preset_that_is_named(run: Run, place: Path, tmp_path: Path) -> None:
     arguments = ["train", "lidar", "-o", tmp_path, "--map", place / "map.tif", "--smoke", "--device", "cpu"]
-    ran = run(*arguments, "--preset", "small-8x", "--paper-objective", "--code-weight", "0.02")
-    assert ran.status == 0, ran.err
+    ran = run(*arguments, "--preset", "small-8x", "--paper-objective", "--code-weight", "0.02").done()
     assert "tiny-8x" not in ran.err
     assert Bundle.from_bytes((tmp_path / "model.safetensors").read_bytes()).model.preset.name == "small-8x"
     rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
@@ -80,7 +72,4 @@ def test_a_drive_and_the_town_alternate() -> None:
     ],
 )
 def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
-    ran = run("train", "lidar", "-o", tmp_path / "out", *arguments)
-    assert (ran.status, ran.out) == (2, "")
-    assert message in ran.err
-    assert ran.err.count("\n") == 1
+    run("train", "lidar", "-o", tmp_path / "out", *arguments).refused(message)

@@ -1,16 +1,12 @@
 """``foldmap view``: what a recording holds, read back by rerun itself; what is refused."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran, truth_of, write_sweeps
+from cli_place import Run, truth_of, write_sweeps
 
-Run = Callable[..., Ran]
 FRAMES = 4
 
 
@@ -55,9 +51,7 @@ def test_a_recording_holds_map_sweeps_and_answers(run: Run, place: Path, drive: 
     truth.write_text("".join(f"{k} {truth_of(k)[0]} {truth_of(k)[1]} 0 0 0 0 1\n" for k in range(FRAMES)))
     out = tmp_path / "run.rrd"
     options = ("--run", tmp_path / "run", "--truth", truth, "--drive", drive, "-o", out, "--json")
-    done = run("view", place / "map.fold", *options)
-    assert done.status == 0, done.err
-    told = json.loads(done.out)
+    told = run("view", place / "map.fold", *options).told()
     assert (told["moments"], told["points"]["lidar"] > 100) == (FRAMES, True)
     chunks = [(chunk.entity_path, chunk.to_record_batch()) for chunk in RrdReader(out).stream()]
 
@@ -90,16 +84,12 @@ def test_what_is_no_recording_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "truth.txt").write_text("0 0 0 0 0 0 0 1\n")
-    done = run("view", place / "map.fold", *words)
-    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
-    assert message in done.err
+    run("view", place / "map.fold", *words).refused(message)
 
 
 def test_without_rerun_it_says_what_to_install(
     run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "rerun", None)
-    done = run("view", place / "map.fold", "-o", tmp_path / "view.rrd")
-    assert (done.status, done.err.count("\n")) == (2, 1)
-    assert "pip install 'foldmap[view]'" in done.err
+    run("view", place / "map.fold", "-o", tmp_path / "view.rrd").refused("pip install 'foldmap[view]'")
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,5 @@
 """A batch of photos loses nothing: what cannot be used is one `no_observation` with its reason, others go on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Ran, Run
 from scene_place import room_scene, write_scene
 
 from foldmap.formats.hloc.features import HlocFeatureWriter
@@ -19,7 +17,6 @@ from foldmap.formats.hloc.results import read_results
 from foldmap.formats.listing import ListedImage
 from foldmap.visual.source import Features, SceneModel
 
-Run = Callable[..., Ran]
 CAMERA = "PINHOLE 640 480 450 450 320 240"
 NAMES = ["photo 00.jpg", "photo 05.jpg", "photo 11.jpg", "photo 17.jpg"]
 

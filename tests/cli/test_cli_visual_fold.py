@@ -1,16 +1,13 @@
 """``foldmap fold`` of a scene, and ``show``, ``verify``, ``unfold`` of what it makes."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scene_place import room_scene, write_scene
 from scipy.spatial import cKDTree
 
@@ -19,8 +16,6 @@ from foldmap.formats.scenes import read_scene
 from foldmap.visual.dpq.serialize import StoredLayer
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.unfold import FoldedVisual
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +27,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _folded(run: Run, *arguments: object) -> dict[str, Any]:
-    ran = run("fold", *arguments, "--json")
-    assert (ran.status, ran.err) == (0, "")
-    summary: dict[str, Any] = json.loads(ran.out)
+    summary: dict[str, Any] = run("fold", *arguments, "--json").told(quiet=True)
     assert summary["file_bytes"] == Path(summary["file"]).stat().st_size == sum(summary["bytes"].values())
     return summary
 
@@ -97,16 +90,12 @@ def test_no_budget_is_too_small_without_saying_which_would_do(run: Run, scene: P
 )
 def test_wrong_options_are_one_line(run: Run, scene: Path, tmp_path: Path, options: list[str], message: str) -> None:
     out = tmp_path / "scene.fold"
-    ran = run("fold", scene, "-o", out, *options)
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert message in ran.err
+    run("fold", scene, "-o", out, *options).refused(message)
     assert not out.exists()
 
 
 def test_rasters_take_no_options_of_scenes(run: Run, place: Path, scene: Path, tmp_path: Path) -> None:
-    ran = run("fold", place / "map.tif", "-o", tmp_path / "a.fold", "--codec", "pq")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "a raster has no codec 'pq'" in ran.err
+    run("fold", place / "map.tif", "-o", tmp_path / "a.fold", "--codec", "pq").refused("a raster has no codec 'pq'")
     ran = run("fold", place / "map.tif", "-o", tmp_path / "a.fold", "--select", "gamma")
     assert "--select is for a scene" in ran.err
     assert run("fold", scene, "-o", tmp_path / "a.fold", "--into", tmp_path / "a.fold").status == 2
@@ -140,8 +129,9 @@ def test_a_trained_decoder_is_adapted(run: Run, scene: Path, tmp_path: Path) -> 
     sizes = np.linalg.svd(change, compute_uv=False)
     assert sizes[0] > 4 * sizes[3]  # of rank 2, but for rounding to bytes
     write_scene(room_scene(dimension=32), tmp_path / "other", "other")
-    ran = run("fold", tmp_path / "other", "-o", tmp_path / "third.fold", *trained, "--decoder", decoder)
-    assert (ran.status, "descriptors of 128 numbers" in ran.err) == (2, True)
+    run("fold", tmp_path / "other", "-o", tmp_path / "third.fold", *trained, "--decoder", decoder).refused(
+        "descriptors of 128 numbers"
+    )
 
 
 def test_features_without_a_standard_basis_bring_their_own(run: Run, tmp_path: Path) -> None:
@@ -173,18 +163,15 @@ def test_a_scene_goes_into_a_file_of_lidar_and_is_replaced_there(
         assert {"provenance", "visual"} <= set(file.metadata())
     assert run("verify", out).status == 0
     held = out.read_bytes()
-    ran = run("fold", scene, "--into", out, "--budget", before, "--step", "0.1")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "other layers" in ran.err
+    run("fold", scene, "--into", out, "--budget", before, "--step", "0.1").refused("other layers")
     assert out.read_bytes() == held
-    missing = run("fold", scene, "--into", tmp_path / "none.fold")
-    assert (missing.status, "there is no file" in missing.err) == (2, True)
+    run("fold", scene, "--into", tmp_path / "none.fold").refused("there is no file")
 
 
 def test_show_says_where_every_byte_is(run: Run, scene: Path, tmp_path: Path) -> None:
     out, picture = tmp_path / "scene.fold", tmp_path / "scene.png"
     _folded(run, scene, "-o", out, "--points", "400", "--step", "0.1", "--keep-images")
-    shown = json.loads(run("show", out, "--json", "--picture", picture).out)
+    shown = run("show", out, "--json", "--picture", picture).told()
     layer = shown["layers"]["visual"]
     assert sum(layer["bytes"].values()) + shown["overhead_bytes"] == out.stat().st_size == shown["file_bytes"]
     with FoldFile.open(out) as file:
@@ -231,8 +218,7 @@ def test_unfold_writes_points_that_others_read(run: Run, scene: Path, tmp_path: 
 
 def test_the_report_holds_a_curve(run: Run, scene: Path, tmp_path: Path) -> None:
     out, folder = tmp_path / "scene.fold", tmp_path / "report"
-    ran = run("fold", scene, "-o", out, "--budget", "9kB", "--report", folder, "--json")
-    assert ran.status == 0, ran.err
+    run("fold", scene, "-o", out, "--budget", "9kB", "--report", folder, "--json").done()
     curve = json.loads((folder / "curve.json").read_text())
     assert len(curve["candidates"]) >= 6
     assert all(one["file_bytes"] <= 9000 for one in curve["candidates"])

@@ -1,7 +1,5 @@
 """``foldmap fold`` of scenes: what is given is used or refused, dummies are refused, the place does not matter."""
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3
@@ -13,15 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scene_place import room_scene, write_scene
 from scipy.spatial.transform import Rotation
 
 from foldmap.formats.hloc.features import HlocFeatureWriter
 from foldmap.visual.retrieval.image_index import RETRIEVED_IMAGES
 from foldmap.visual.source import Features, SceneModel
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +102,7 @@ FEW = ("--points", "200")
 
 
 def folded(run: Run, *arguments: object) -> dict[str, Any]:
-    ran = run("fold", *arguments, "--json")
-    assert ran.status == 0, ran.err
-    summary: dict[str, Any] = json.loads(ran.out)
+    summary: dict[str, Any] = run("fold", *arguments, "--json").told()
     return summary
 
 
@@ -253,7 +247,7 @@ def errors_at(run: Run, folder: Path, shift: np.ndarray) -> tuple[float, float, 
     (folder / "q.txt").write_text("".join(f"{one} PINHOLE 640 480 450 450 320 240\n" for one in asked))
     given = ("--queries", folder / "q.txt", "--features", folder / "features.h5", "-o", folder / "p.txt")
     assert run("localize", folder / "v.fold", *given).status == 0
-    shown = json.loads(run("evaluate", folder / "p.txt", folder, "--json").out)
+    shown = run("evaluate", folder / "p.txt", folder, "--json").told()
     assert shown["by_status"] == {"ok": 8}
     lines = [json.loads(line) for line in (folder / "p.txt.jsonl").read_text().splitlines()]
     sigma = np.median([line["diagnostics"]["sigma_world"] for line in lines])

@@ -1,23 +1,18 @@
 """``foldmap train visual``: layers of one's own, that `fold` takes as they are or adapts."""
 
-from __future__ import annotations
-
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_place import Ran
+from cli_place import Run
 from scene_place import room_scene, write_scene
 
 from foldmap.api.training.visual import scene_descriptors
 from foldmap.atlas import FoldFile
 from foldmap.training.places import places_of, town_place
 from foldmap.visual.dpq.serialize import StoredLayer, read_layer
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +28,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_layer_of_two_scenes_folds_either(run: Run, rooms: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", "visual", rooms / "a", rooms / "b", "-o", out, "--parts", "2", "--epochs", "2", "--json"]
-    ran = run(*arguments)
-    assert ran.status == 0, ran.err
+    ran = run(*arguments).done()
     summary, payload = json.loads(ran.out), (out / "model.safetensors").read_bytes()
     assert (summary["parts"], summary["epochs"], summary["model_bytes"]) == (2, 2, len(payload))
     assert summary["points"] > 1500
@@ -45,52 +39,47 @@ def test_a_layer_of_two_scenes_folds_either(run: Run, rooms: Path, tmp_path: Pat
     assert read_layer(out / "model.safetensors").shape.additive
     for name in ("a", "b"):
         folded = tmp_path / f"{name}.fold"
-        ran = run("fold", rooms / name, "-o", folded, "--points", "200", "--model", out / "model.safetensors", "--json")
-        assert ran.status == 0, ran.err
+        ran = run(
+            "fold", rooms / name, "-o", folded, "--points", "200", "--model", out / "model.safetensors", "--json"
+        ).done()
         assert json.loads(ran.out)["codec"] == {"codec": "dpqed", "parts": 2}
         with FoldFile.open(folded) as file:
             assert file.model("visual", "codec") == payload
     assert run(*arguments).status == 0  # a finished run is finished
     assert (out / "model.safetensors").read_bytes() == payload
-    ran = run(*arguments, "--seed", "1")
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert "other settings" in ran.err
+    run(*arguments, "--seed", "1").refused("other settings")
     assert run(*arguments, "--seed", "1", "--anew").status == 0
     assert (out / "model.safetensors").read_bytes() != payload
-    ran = run("fold", rooms / "other", "-o", tmp_path / "x.fold", "--model", out / "model.safetensors")
-    assert (ran.status, "descriptors of 128 numbers" in ran.err) == (2, True)
+    run("fold", rooms / "other", "-o", tmp_path / "x.fold", "--model", out / "model.safetensors").refused(
+        "descriptors of 128 numbers"
+    )
 
 
 def test_the_papers_layer_begins_with_another_and_is_adapted(run: Run, rooms: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for out, more in ((first, []), (second, ["--start", first / "model.safetensors", "--precision", "half"])):
-        ran = run("train", "visual", rooms / "a", "-o", out, "--codec", "dpqed", "--smoke", *more)
-        assert ran.status == 0, ran.err
+        run("train", "visual", rooms / "a", "-o", out, "--codec", "dpqed", "--smoke", *more).done()
     one, other = (read_layer(folder / "model.safetensors").tensors["codebooks"] for folder in (first, second))
     assert 0 < np.abs(one - other).max() < 0.2
-    ran = run(
+    run(
         "fold", rooms / "b", "-o", tmp_path / "b.fold", "--points", "200", "--codec", "dpqed", "--epochs", "1",
         "--decoder", second / "model.safetensors",
-    )  # fmt: skip
-    assert ran.status == 0, ran.err
+    ).done()  # fmt: skip
 
 
 def test_a_layer_learns_from_generated_towns_and_says_so(run: Run, rooms: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycolmap", reason="the town's photos are described by COLMAP's SIFT")
     out, folded = tmp_path / "town", tmp_path / "a.fold"
-    ran = run(
+    summary = run(
         "train", "visual", "--town", "2", "-o", out, "--codec", "dpqed", "--learn-on", "image-descriptors",
         "--smoke", "--json",
-    )  # fmt: skip
-    assert ran.status == 0, ran.err
-    summary = json.loads(ran.out)
+    ).told()  # fmt: skip
     assert summary["places"] == ["town 300", "town 301"]
     assert summary["learned_on"] == "image-descriptors"
     model = out / "model.safetensors"
     assert places_of(model.read_bytes()) == [town_place(300), town_place(301)]
     words = ["fold", rooms / "a", "-o", folded, "--points", "200", "--codec", "dpqed", "--epochs", "1"]
-    ran = run(*words, "--decoder", model)
-    assert ran.status == 0, ran.err
+    run(*words, "--decoder", model).done()
     with FoldFile.open(folded) as file:
         adapted, base = StoredLayer.from_bytes(file.model("visual", "codec")), read_layer(model)
     np.testing.assert_allclose(adapted.tensors["codebooks"], base.tensors["codebooks"], atol=2e-3)  # int8 of both
@@ -131,9 +120,7 @@ def test_scenes_are_joined_point_by_point(rooms: Path) -> None:
 )
 def test_what_cannot_be_trained(run: Run, rooms: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     filled = [{"A": rooms / "a", "OTHER": rooms / "other"}.get(argument, argument) for argument in arguments]
-    ran = run("train", "visual", *filled, "-o", tmp_path / "run", "--epochs", "1")
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1), ran.err
-    assert message in ran.err
+    run("train", "visual", *filled, "-o", tmp_path / "run", "--epochs", "1").refused(message)
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -146,6 +133,6 @@ def test_what_cannot_be_trained(run: Run, rooms: Path, tmp_path: Path, arguments
     ],
 )
 def test_what_a_model_does_not_go_with(run: Run, rooms: Path, tmp_path: Path, more: list[str], message: str) -> None:
-    ran = run("fold", rooms / "a", "-o", tmp_path / "a.fold", "--model", tmp_path / "model.safetensors", *more)
-    assert (ran.status, ran.err.count("\n")) == (2, 1)
-    assert message in ran.err
+    run("fold", rooms / "a", "-o", tmp_path / "a.fold", "--model", tmp_path / "model.safetensors", *more).refused(
+        message
+    )

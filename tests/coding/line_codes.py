@@ -1,7 +1,5 @@
 """Codes with the statistics of folded maps: smoothed line drawings, quantized per 8 x 8 px cell."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.ndimage import gaussian_filter
 

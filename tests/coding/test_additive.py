@@ -1,7 +1,5 @@
 """Additive quantization against exhaustive search, least squares by SciPy and product quantization at equal bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import product
 

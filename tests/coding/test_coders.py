@@ -1,7 +1,5 @@
 """Both coders: lossless, canonical, safe on hostile bytes; against plain twins, entropy bounds and constriction."""
 
-from __future__ import annotations
-
 import hashlib
 
 import constriction

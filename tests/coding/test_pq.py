@@ -1,7 +1,5 @@
 """Product quantization against plain nearest centroids, FAISS's own quantizer and its mathematical properties."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import faiss

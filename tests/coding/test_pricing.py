@@ -1,7 +1,5 @@
 """Prices of single cells: the same bits as the coder counts for whole tiles, and differences of those."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter

@@ -1,7 +1,5 @@
 """Plain decoders written from docs/coders.md alone, with unbounded integers and no shared code: slow, obvious twins."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

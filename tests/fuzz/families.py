@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "formats"))
 
 from colmap_samples import small_scene, with_loose_keypoints
 
-from benchmarks.datasets import nvm
 from colmap_writer import write_model
 from foldmap.formats.colmap.database import ColmapDatabase
 from foldmap.formats.colmap.scene import read_model_with_keypoints
@@ -271,15 +270,11 @@ def table_seeds() -> Sequence[Files]:
         for k in range(2)
         for s, x in (("l", 0), ("r", 0.5))
     )
-    sfm = (
-        "NVM_V3\n\n2\na.jpg\t500 1 0 0 0 0 0 0 0 0\nb.jpg\t500 1 0 0 0 1 0 0 0 0\n\n2\n"
-        "1 2 9 10 20 30 2 0 0 10 20 1 0 5 20\n0 1 8 10 20 30 2 0 1 1 2 1 1 3 4\n"
-    )
     return [
         {"kitti.txt": kitti.encode()}, {"tum.txt": tum.encode()}, {"calib.txt": calibration.encode()},
         {"names.txt": names.encode()},
         {"queries.txt": queries.encode()}, {"results.txt": results.encode()}, {"rigs.txt": rigs.encode()},
-        {"pairs.txt": b"a.jpg b.jpg\na.jpg c.jpg\nb.jpg c.jpg\n"}, {"sfm.nvm": sfm.encode()},
+        {"pairs.txt": b"a.jpg b.jpg\na.jpg c.jpg\nb.jpg c.jpg\n"},
         {"poses.csv": b"name,x_m,y_m,heading_deg\na.png,1,2,30\nb.png,2,2.5,31\nc.png,3,3,32\n"},
         {"lines.csv": b"line,x_m,y_m\n1,0,0\n1,10,0\n1,20,1\n2,0,50\n2,10,50\n"},
         {"images.txt": results.encode()},
@@ -298,16 +293,11 @@ def read_table(folder: Path) -> Any:
         "results.txt": read_results,
         "rigs.txt": read_rig_list,
         "pairs.txt": read_pairs,
-        "sfm.nvm": read_nvm,
         "poses.csv": lambda p: street_poses.read_pose_table(p).poses(),
         "lines.csv": lambda p: read_csv(p).street_map.graph,
         "images.txt": lambda p: image_poses.read_image_poses(p, [f"db/{k}.jpg" for k in range(4)]).camera_SE3_world,
     }
     return readers[path.name](path)
-
-
-def read_nvm(path: Path) -> Any:
-    return nvm.read_nvm(path, lambda _: (640, 480))
 
 
 # scenes

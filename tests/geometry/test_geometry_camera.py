@@ -1,7 +1,5 @@
 """Cameras against pycolmap's, against themselves, and at the edges of their fields of view."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

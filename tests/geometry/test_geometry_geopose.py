@@ -1,7 +1,5 @@
 """Anchors and poses on Earth, against PROJ's geocentric and topocentric coordinates and SciPy's rotations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

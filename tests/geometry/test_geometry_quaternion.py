@@ -1,7 +1,5 @@
 """Quaternions against COLMAP's own arithmetic."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Similarities against Horn's quaternions, and what wrong pairs, lines and foreign points do to them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

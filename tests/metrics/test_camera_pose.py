@@ -1,7 +1,5 @@
 """Errors of camera poses against SciPy's rotations and the paper's formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation

@@ -1,7 +1,5 @@
 """Consistency against Gaussians drawn at random, scipy's distributions and counts by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.spatial.distance import mahalanobis

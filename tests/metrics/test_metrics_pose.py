@@ -1,7 +1,5 @@
 """Errors in the vehicle frame, percentiles and failure rates, against hand-worked answers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Rates and projections, against the numbers that the paper prints."""
 
-from __future__ import annotations
-
 import pytest
 
 from foldmap.errors import InputError

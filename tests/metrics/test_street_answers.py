@@ -1,7 +1,5 @@
 """Retrieval, localization and detection against plain counts and published intervals."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Chamfer, Rand loss and MMD against SciPy, plain loops and known answers."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The record of all street metrics, and its means; on real lane graphs the figures that were measured on them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields
 from pathlib import Path

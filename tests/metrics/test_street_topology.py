@@ -1,7 +1,5 @@
 """Urban measures, lines, Frechet, OpenLane-style scores and topology: known graphs, plain twins, NetworkX, shapely."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

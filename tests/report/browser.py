@@ -1,7 +1,5 @@
 """What a real browser makes of a page: its measures, and a picture of it."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

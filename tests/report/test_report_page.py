@@ -1,7 +1,5 @@
 """The page fetches nothing, escapes everything and is the same bytes for the same input."""
 
-from __future__ import annotations
-
 import math
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """Pictures of photos and cameras: marks lie on the pixels that they name, and equal input gives equal bytes."""
 
-from __future__ import annotations
-
 import imagecodecs
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Plots and strips: what they show is where it belongs, and equal input gives equal bytes."""
 
-from __future__ import annotations
-
 import imagecodecs
 import numpy as np
 import pytest

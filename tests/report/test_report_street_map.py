@@ -1,7 +1,5 @@
 """The picture of a belief on a street map."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

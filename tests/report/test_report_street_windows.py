@@ -1,7 +1,5 @@
 """Pictures of windows, changes and errors along a drive: what they show is read back from their pixels."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of trust: bars hold what was counted, curves lie where the shares are."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

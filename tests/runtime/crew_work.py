@@ -1,7 +1,5 @@
 """What workers do in the tests of crews; they import it by its name."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

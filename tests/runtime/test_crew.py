@@ -1,7 +1,5 @@
 """Crews against plain loops, and when their workers die."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Rays: the compiled walk against plain ones."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

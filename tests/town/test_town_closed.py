@@ -1,7 +1,5 @@
 """A closed street: no lanes, no vehicles, other ground; and all around it as before."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial import KDTree
 

@@ -1,7 +1,5 @@
 """Drives and maps: one town, many days, and never all of it in memory."""
 
-from __future__ import annotations
-
 import sys
 from itertools import islice
 

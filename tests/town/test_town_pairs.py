@@ -1,7 +1,5 @@
 """Training pairs: aligned, repeatable, and near to what real sweeps look like."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

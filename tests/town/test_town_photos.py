@@ -1,7 +1,5 @@
 """Photographs of the town: exact depth and poses, the same bytes again, and scenes that localize."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The town as a source of street maps, ortho images and frames: they agree with the town's own ground and lanes."""
 
-from __future__ import annotations
-
 import networkx as nx
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The town itself: the same whatever was asked before, seamless, bounded, and painted where its tables say."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

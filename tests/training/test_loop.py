@@ -1,7 +1,5 @@
 """The training loop: it resumes byte for byte, ends where it should, and refuses what is not its run."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Where models were trained: kept in their files, and refused where the same places are asked about."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

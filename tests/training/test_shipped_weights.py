@@ -1,7 +1,5 @@
 """What ``make weights`` builds is what ships, and each shipped model says by which recipe and where it was trained."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

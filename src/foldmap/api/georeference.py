@@ -1,9 +1,7 @@
 """Where on Earth a map lies: by its coordinate reference system, or by the anchor of its local frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,11 +93,6 @@ def crs_of(layers: Iterable[Mapping[str, Any]]) -> str:
             if isinstance(crs, str) and crs:
                 return crs
     return ""
-
-
-def anchor_values(anchor: Anchor) -> dict[str, float]:
-    """What a file's metadata keep of an anchor."""
-    return asdict(anchor)
 
 
 def read_anchor(metadata: Mapping[str, Any]) -> Anchor | None:

@@ -1,7 +1,5 @@
 """Localize photos, or rigs of photos, in an open map."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """Localize what a street layer takes in an open map: aerial crops, an ortho image with poses, camera rings, pairs."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Localize a drive's sweeps in an open map."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which layer of a map observations are for, told by what they are."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Collection, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a vehicle brings to a street map: aerial crops, an ortho image with poses, camera rings, pairs."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

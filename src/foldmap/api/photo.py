@@ -1,7 +1,5 @@
 """A photo as the front door takes it: pixels or a file, and its camera."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

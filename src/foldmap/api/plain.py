@@ -1,7 +1,5 @@
 """Results as JSON has them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

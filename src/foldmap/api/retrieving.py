@@ -1,7 +1,5 @@
 """Street maps and images find each other: the lane graphs that fit images, and the images that fit a lane graph."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What observations say has changed in a folded street map: found, written as GeoJSON, put into the map."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

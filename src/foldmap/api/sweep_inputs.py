@@ -1,7 +1,5 @@
 """What is known about a drive beside its sweeps: priors, odometry, fixes, read and paired with the sweeps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

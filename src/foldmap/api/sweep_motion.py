@@ -1,7 +1,5 @@
 """How the sensor moved from sweep to sweep of a recorded drive: by odometry, by its priors, or by the sweeps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """The command line as a whole: its verbs, and how an error becomes one line."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """``foldmap calibrate``: a map learns from a drive how far off its answers are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What the verbs share: bars, summaries, settings beside results, sizes in words."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

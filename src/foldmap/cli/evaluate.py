@@ -1,7 +1,5 @@
 """``foldmap evaluate``: estimates against the truth."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``foldmap export``: a map's networks for other runtimes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

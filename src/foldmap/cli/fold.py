@@ -1,7 +1,5 @@
 """``foldmap fold``: rasters, a scene and street maps into one .fold file; of a file what changed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import partial

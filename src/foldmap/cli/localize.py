@@ -216,6 +216,7 @@ def localize(
     which recall is about. What is not answered has no pose. Exit status 1 when nothing was answered.
     """
     from foldmap.api import opened
+    from foldmap.api.drive_outputs import write_run
     from foldmap.api.results import write_estimates
     from foldmap.atlas.whole import together
     from foldmap.localize.protection import AlertLimit
@@ -223,10 +224,7 @@ def localize(
     limit = None if alert_limit is None else AlertLimit.read(alert_limit)
     with opened.open(fold_file) as town, bars() as begin:
         kind = _layer(context.params, town)
-        run = _run_of(output, observations or []) if kind == DRIVE else None
-        if run is None and output.is_dir():
-            raise ConfigError(f"--output {output} is a folder", "give a file name")
-        output = output if run is None else _of_run(run)
+        run, output = _places(kind, output, observations or [])
         own = _options_of(context, kind)
         if limit is not None and kind == "visual" and not town.visual.parameters.get("metric"):
             raise ConfigError("an alert limit is in metres, and this map has no scale", "leave --alert-limit out")
@@ -237,7 +235,7 @@ def localize(
     said = {"map": fold_file, "layer": kind, "observations": observations}
     with together():
         write_estimates(output, found.observations, layout)
-        tell([] if run is None else _write_run(run, found))
+        tell([] if run is None else write_run(run, found))
         save_settings(output, "localize", {**said, **own, **found.settings})
         if picture is not None:
             write_bytes(picture, drawn)
@@ -338,25 +336,16 @@ def _drive(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin
     return localize_drive(town, observations[0], bag=bag, begin=begin)
 
 
-def _run_of(output: Path, drives: list[Path]) -> Path | None:
-    """The folder that a drive's results go to; None where they go to a file. It is not the drive's own."""
-    if output.suffix and not output.is_dir():
-        return None
+def _places(kind: str, output: Path, drives: list[Path]) -> tuple[Path | None, Path]:
+    """The folder of a drive's run, not the drive's own, or None where there is none; and the file of the poses."""
+    if kind != DRIVE or (output.suffix and not output.is_dir()):
+        if output.is_dir():
+            raise ConfigError(f"--output {output} is a folder", "give a file name")
+        return None, output
     if output.is_dir() and any(one.is_dir() and output.samefile(one) for one in drives):
         raise ConfigError(f"--output {output} is the drive's own folder", "give another folder, which is made")
-    return output
-
-
-def _of_run(run: Path) -> Path:
-    """The file of poses in the folder of a run."""
-    make_folder(run)
-    return run / "estimates.txt"
-
-
-def _write_run(run: Path, found: Any) -> list[str]:
-    from foldmap.api.drive_outputs import write_run
-
-    return write_run(run, found)
+    make_folder(output)
+    return output, output / "estimates.txt"
 
 
 _LOCALIZERS: dict[str, Callable[..., Any]] = {

@@ -1,7 +1,5 @@
 """No output of a command may be one of its inputs: the one check, made before any work."""
 
-from __future__ import annotations
-
 import glob
 import json
 import os

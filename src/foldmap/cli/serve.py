@@ -1,7 +1,5 @@
 """``foldmap serve``: a map over HTTP, for who asks where a photo or a sweep was taken."""
 
-from __future__ import annotations
-
 import importlib.util
 import ipaddress
 from pathlib import Path

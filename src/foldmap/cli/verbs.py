@@ -1,7 +1,5 @@
 """How every verb is run: its outputs are checked first, and whatever goes wrong is one line and exit status 2."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

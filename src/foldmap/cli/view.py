@@ -1,7 +1,5 @@
 """``foldmap view``: a map and a run, to be turned, zoomed and gone through in time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -81,21 +81,26 @@ def _lookup(lengths: AnyArray) -> AnyArray:
     return table
 
 
+@inner_loop
+def _run(codes, at):  # type: ignore[no-untyped-def]
+    """Length of the run that begins at ``at``, and its length class."""
+    length, order = 1, 0
+    while at + length < codes.size and codes[at + length] == codes[at]:
+        length += 1
+    while length >> (order + 1):
+        order += 1
+    return length, order
+
+
 @loop
 def _runs(codes, symbols, classes):  # type: ignore[no-untyped-def]
-    """Count runs by symbol, and length classes by (active, class); returns the number of runs."""
-    at, runs = 0, 0
+    """Count runs by symbol, and length classes by (active, class)."""
+    at = 0
     while at < codes.size:
-        symbol, begin = codes[at], at
-        while at < codes.size and codes[at] == symbol:
-            at += 1
-        length, order = at - begin, 0
-        while length >> (order + 1):
-            order += 1
-        symbols[symbol] += 1
-        classes[np.int64(symbol != 0), order] += 1
-        runs += 1
-    return runs
+        length, order = _run(codes, at)
+        symbols[codes[at]] += 1
+        classes[np.int64(codes[at] != 0), order] += 1
+        at += length
 
 
 @inner_loop
@@ -116,16 +121,12 @@ def _put(payload, at, word, length):  # type: ignore[no-untyped-def]
 def _encode(codes, words, lengths, class_words, class_lengths, payload):  # type: ignore[no-untyped-def]
     at, bit = 0, 0
     while at < codes.size:
-        symbol, begin = codes[at], at
-        while at < codes.size and codes[at] == symbol:
-            at += 1
-        length, order = at - begin, 0
-        while length >> (order + 1):
-            order += 1
-        active = np.int64(symbol != 0)
+        symbol, active = codes[at], np.int64(codes[at] != 0)
+        length, order = _run(codes, at)
         bit = _put(payload, bit, words[symbol], lengths[symbol])
         bit = _put(payload, bit, class_words[active, order], class_lengths[active, order])
         bit = _put(payload, bit, length, order)  # the bits below the leading one
+        at += length
     return (bit + 7) >> 3
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from foldmap.errors import ConfigError
 from foldmap.geometry import SE2
-from foldmap.localize.journey.events import CameraEvent, Event, FixEvent, OdometryEvent, SweepEvent
+from foldmap.localize.journey.events import CameraEvent, Event, OdometryEvent, SweepEvent
 from foldmap.street.images.observation import RingFrame
 from foldmap.town.lidar.drive import drive
 from foldmap.town.lidar.sensors import Lidar
@@ -27,8 +27,6 @@ def town_events(
     speed_mps: float = 8.0,
     rate_hz: float = 10.0,  # of sweeps and odometry
     frame_every: int = 5,  # sweeps a frame of the cameras
-    fix_every: int = 10,  # sweeps a satellite fix; 0 for none
-    fix_sigma_m: float = 2.0,
     odometry: tuple[float, float, float] = (0.01, 0.005, 0.0005),  # scale error; metres and radians an increment
     max_range_m: float = 25.0,
 ) -> Iterator[tuple[Event, SE2]]:
@@ -36,8 +34,8 @@ def town_events(
 
     The vehicle's origin is below the lidar. Odometry errs by a scale drawn once and by noise of each increment.
     """
-    if frame_every < 1 or fix_every < 0 or not fix_sigma_m > 0:
-        raise ConfigError("frames and fixes of a drive are out of range", "give positive counts and sigma")
+    if frame_every < 1:
+        raise ConfigError(f"a frame every {frame_every} sweeps", "give a positive count")
     rng = np.random.default_rng([world.seed, day_seed, 61])
     scale, before = 1.0 + float(rng.normal(0, odometry[0])), None
     sweeps = drive(world, path_m, day_seed, sensor, speed_mps, rate_hz, max_range_m=max_range_m)
@@ -49,8 +47,5 @@ def town_events(
         yield OdometryEvent(time_s, SE2(ahead, left, math.remainder(turn, math.tau))), truth
         if look is not None and number % frame_every == 0:
             yield CameraEvent(time_s, look(truth)), truth
-        if fix_every and number % fix_every == 0:
-            east_m, north_m = truth.x_m + rng.normal(0, fix_sigma_m), truth.y_m + rng.normal(0, fix_sigma_m)
-            yield FixEvent(time_s, float(east_m), float(north_m), fix_sigma_m), truth
         yield SweepEvent(time_s, sweep), truth
         before = truth

@@ -1,7 +1,5 @@
 """Painted streets: images whose lane graphs are known, in the ego frame."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Targets, assembly and linking against shapely, networkx, SciPy and plain enumeration."""
 
-from __future__ import annotations
-
 from itertools import permutations
 
 import networkx as nx

@@ -1,7 +1,5 @@
 """Generators learn painted streets, are reproducible, kept and read, and refuse what they cannot use."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

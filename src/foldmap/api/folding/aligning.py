@@ -1,7 +1,5 @@
 """Scenes and streets brought into the map's frame before they are folded: by positions of photos, or ground control."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A map that was built just now into a file, with its sweeps at hand: they choose its code, and may adapt a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

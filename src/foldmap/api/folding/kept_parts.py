@@ -1,7 +1,5 @@
 """Finished parts of a fold in a file beside its output, so that a run that was killed is taken up where it was."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 from collections.abc import Iterable

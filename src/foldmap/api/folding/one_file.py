@@ -1,11 +1,9 @@
 """Sources of any kinds into one file, whole or not at all, within one budget."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from foldmap.api.folding.options import (
     refuse_in_update,
 )
 from foldmap.api.folding.sources import LAYERS, RASTER, SCENE, STREET, kinds_of_sources
-from foldmap.api.georeference import ANCHOR, anchor_values, crs_of, refuse_anchor_beside
+from foldmap.api.georeference import ANCHOR, crs_of, refuse_anchor_beside
 from foldmap.atlas import FoldUpdater, FoldWriter
 from foldmap.atlas.whole import file_identity, files_below, together
 from foldmap.errors import ConfigError, MapFormatError
@@ -194,7 +192,7 @@ def _put_anchor(writer: FoldWriter, anchor: Anchor | None) -> None:
         ConfigError: a layer has a crs.
     """
     if anchor is not None:
-        writer.put_metadata(ANCHOR, anchor_values(anchor))
+        writer.put_metadata(ANCHOR, asdict(anchor))
     if ANCHOR in writer.metadata:
         refuse_anchor_beside(crs_of(writer.parameters(layer) for layer in writer.layers), writer.path.name)
 

@@ -1,7 +1,5 @@
 """What a user may say about folding, layer by layer. None leaves a thing to its default or to the planner."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A raster's tiles in parts: each by a pure function, here or elsewhere, kept as soon as it is done."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Rasters into the lidar layer of an open file: which model, within which rate and size."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field

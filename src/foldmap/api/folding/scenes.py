@@ -1,7 +1,5 @@
 """Scenes into the visual layer of an open file: descriptors joined, points and codes chosen for a budget."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

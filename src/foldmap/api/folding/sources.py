@@ -1,7 +1,5 @@
 """What a source is, by its content: a raster, a scene or street maps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

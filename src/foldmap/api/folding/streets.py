@@ -1,7 +1,5 @@
 """Street maps into the street layer of an open file: read in any format, with an account of what is not in them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace

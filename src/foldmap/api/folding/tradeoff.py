@@ -1,7 +1,5 @@
 """The trade-off of a scene: what held-out images lose as its file gets smaller, as a page, a plot and JSON."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

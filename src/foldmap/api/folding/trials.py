@@ -1,7 +1,5 @@
 """The page of a folded raster: which codes were tried on it, what they cost and reached, and what the file holds."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

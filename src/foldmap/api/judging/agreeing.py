@@ -1,7 +1,5 @@
 """Whether answers and truth mean the same by a pose: numbers in another order, or another frame, are no errors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

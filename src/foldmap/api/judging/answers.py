@@ -1,7 +1,5 @@
 """What ``foldmap localize`` answered, read back, and held against the truth."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

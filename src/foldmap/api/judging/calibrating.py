@@ -1,7 +1,5 @@
 """Set what a map says of its own errors, from answers whose truth is known."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

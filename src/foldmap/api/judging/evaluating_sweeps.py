@@ -1,7 +1,5 @@
 """Compare a trajectory of planar poses with the truth."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """A page about one run of ``foldmap localize``: how good, where, when, what failed, by which command."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import replace

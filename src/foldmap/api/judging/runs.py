@@ -1,7 +1,5 @@
 """A run read back to be shown: its answers, what it was made with, and the ground of its map."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

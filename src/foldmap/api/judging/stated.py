@@ -1,7 +1,5 @@
 """Whether errors are what answers said that they might be: for ``foldmap evaluate``, whatever the layer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

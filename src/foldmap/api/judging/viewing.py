@@ -1,7 +1,5 @@
 """A map and a run as a recording that rerun shows: turn it, zoom, go through time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The networks that localizing in a map needs, as ONNX files for other runtimes, held against the originals."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A part of a map as a map of its own: the tiles of all layers in reach of a box or a drive."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How layers of each kind are cut and joined; only the kinds that a file has are loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

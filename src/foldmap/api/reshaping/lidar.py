@@ -1,7 +1,5 @@
 """Lidar layers: where their tiles lie, cut along tiles, joined where their grids are one lattice of tiles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 

@@ -1,7 +1,5 @@
 """Files into one: layers of other names beside each other, those of one name joined tile by tile."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path

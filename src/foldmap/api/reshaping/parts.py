@@ -1,7 +1,5 @@
 """A layer as a new file will hold it: drawn from files that are open, some tiles put; and when two layers agree."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

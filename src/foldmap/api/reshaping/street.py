@@ -1,7 +1,5 @@
 """Street layers: where their tiles lie, cut along tiles, joined region by region."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Visual layers: where their tiles lie, cut along tiles with the images that see them, joined where one code fits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 

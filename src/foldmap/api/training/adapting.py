@@ -6,8 +6,6 @@ many steps a machine takes in a given time is not the same twice; the learning r
 be, so that a run of the number of steps that was taken is the same run.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Train a lidar model: from pairs to a model file with coder, rate and calibrated localizer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where a lidar model's training pairs come from: the generated town, real maps, real drives."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

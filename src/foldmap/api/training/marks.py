@@ -1,7 +1,5 @@
 """Fit marks on pairs: the coders, the rate and the localizer's thresholds. There is no network to train."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

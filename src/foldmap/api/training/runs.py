@@ -1,7 +1,5 @@
 """What training runs of all layers leave in their folder: the model, and the validation curve as CSV and PNG."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Train a street model: the accurate one, or the paper's networks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar

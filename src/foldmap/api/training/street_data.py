@@ -1,7 +1,5 @@
 """Where a street model's training pairs come from: labelled tiles, ortho images with maps, pairs, generated towns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Places of what models are trained on and asked about: street maps, drives, rasters, photo scenes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

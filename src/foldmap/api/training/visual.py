@@ -1,7 +1,5 @@
 """Train a D-PQED layer on scenes of one's own: it takes descriptors to a few bytes and back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -21,7 +21,7 @@ def query_strip(case: Case, codec: LearnedCodec, half_m: tuple[float, float], se
     """One row of figures 5 to 12 as PNG: map, its embedding, the decoded one, the query, its embedding, the scores."""
     unfolded = codec.decode(codec.encode(case.raster))
     window = window_around(case, half_m)
-    row, col = corner_of(case.raster.grid, window)
+    row, col = case.raster.grid.offset_of(window)
     crop = case.raster.read(row, col, *window.shape)
     panels = [("map", intensity_image(crop.intensity, crop.observed))]
     if codec.bundle.can_fold:
@@ -52,7 +52,7 @@ def query_codes(case: Case, codec: LearnedCodec, half_m: tuple[float, float]) ->
     """The binary channels of the map around one query as a mosaic (figure 13), PNG."""
     unfolded = codec.decode(codec.encode(case.raster))
     window = window_around(case, half_m)
-    row, col = corner_of(case.raster.grid, window)
+    row, col = case.raster.grid.offset_of(window)
     scale, channels = unfolded.scale, codec.bundle.preset.group_channels
     codes = unfolded.codes(row // scale, col // scale, window.height_px // scale, window.width_px // scale)
     bits = codes[:, None] == np.arange(1, channels + 1, dtype=np.uint8)[:, None, None]
@@ -65,12 +65,6 @@ def window_around(case: Case, half_m: tuple[float, float]) -> MetricGrid:
     side = max(1, round(2 * max(half_m) / grid.resolution_m))
     row, col = grid.pixel_of(np.array([[case.world_SE2_true.x_m, case.world_SE2_true.y_m]]))[0]
     return grid.window(round(float(row)) - side // 2, round(float(col)) - side // 2, side, side)
-
-
-def corner_of(grid: MetricGrid, window: MetricGrid) -> tuple[int, int]:
-    """Row and column of a window's first pixel."""
-    row = round((grid.north_m - window.north_m) / grid.resolution_m)
-    return row, round((window.west_m - grid.west_m) / grid.resolution_m)
 
 
 def spread_cases(cases: Iterable[Case], total: int, wanted: int) -> Sequence[Case]:

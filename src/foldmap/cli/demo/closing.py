@@ -1,7 +1,5 @@
 """A street is closed, in ``foldmap demo``: the map notices, is patched, and the drive repeats."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,9 +177,7 @@ def _last_street(world: TownWorld, way_m: DoubleArray) -> tuple[Street, float]:
 def _drive(town: FoldedMap, world: TownWorld, path_m: DoubleArray, day: int) -> ClosedDrive:
     """Drive a path by lidar and odometry from a pose like a satellite's."""
     sensor = build_lidar("spinning64", np.random.default_rng([world.seed, 5]))
-    events = town_events(
-        world, path_m, 10 * world.seed + day, sensor, speed_mps=_SPEED_MPS, fix_every=0, max_range_m=_SENSED_M
-    )
+    events = town_events(world, path_m, 10 * world.seed + day, sensor, speed_mps=_SPEED_MPS, max_range_m=_SENSED_M)
     journey, made, carried = None, ClosedDrive(), None
     for event, truth in events:
         if journey is None:
@@ -234,10 +230,8 @@ def _bring_up_to_date(
     build = BuildSettings(resolution_m=raster.grid.resolution_m, max_range_m=_MAPPED_M)
     with build_map(placed, build, scratch=output.parent) as built:
         seen = built.raster()
-    grid = raster.grid  # both lie on the pixels of the world's origin
-    down = round((seen.grid.north_m - grid.north_m) / grid.resolution_m)
-    right = round((grid.west_m - seen.grid.west_m) / grid.resolution_m)
-    here = seen.read(down, right, *grid.shape)
+    # both lie on the pixels of the world's origin
+    here = seen.read(*seen.grid.offset_of(raster.grid), *raster.grid.shape)
     intensity = np.where(here.observed, here.intensity, raster.intensity)
     now = RasterMap(raster.grid, intensity.astype(np.float32), raster.observed | here.observed)
     with FoldUpdater(output) as updater:

@@ -93,7 +93,7 @@ def drive_journey(
     view = RingView(world, surround_ring(_YAWS_DEG), day)
     events = town_events(
         world, cut_m, day, sensor, view, speed_mps=_SPEED_MPS, rate_hz=_RATE_HZ, max_range_m=_SENSED_M,
-        frame_every=settings.frame_every, fix_every=0,
+        frame_every=settings.frame_every,
     )  # fmt: skip
     driven = list(events)
     truth = {event.time_s: pose for event, pose in driven}

@@ -1,7 +1,5 @@
 """``foldmap diff``: what one version of a map has and another has not, as a patch."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated

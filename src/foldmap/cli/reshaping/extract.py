@@ -1,7 +1,5 @@
 """``foldmap extract``: a part of a map as a map of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``foldmap patch``: the next version of a map, by a patch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

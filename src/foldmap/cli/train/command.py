@@ -1,7 +1,5 @@
 """``foldmap train``: models of one's own."""
 
-from __future__ import annotations
-
 from foldmap.cli.train import lidar, street, visual
 from foldmap.cli.verbs import App
 

@@ -1,7 +1,5 @@
 """What all training verbs share: options of one meaning, and the folder of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """``foldmap train street``: a model of one's own, from images whose street map is known."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``foldmap train visual``: a descriptor code of one's own, from scenes."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated

@@ -34,10 +34,7 @@ class ContrastMap:
 
     def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
         """See `DecodedMap`."""
-        here = self.grid
-        row = round((here.north_m - grid.north_m) / here.resolution_m)
-        column = round((grid.west_m - here.west_m) / here.resolution_m)
-        window = self._contrast.read(row, column, *grid.shape)
+        window = self._contrast.read(*self.grid.offset_of(grid), *grid.shape)
         return window.intensity[None], window.observed
 
     def embed_observation(self, observation: Observation) -> FloatArray:

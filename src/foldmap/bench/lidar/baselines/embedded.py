@@ -42,11 +42,10 @@ class RasterEmbedding:
         Returns float32 (C, H, W), and known bool (H, W), by the cells that a code of this bundle would have. Raises
         LimitError: the window is too large to embed at once.
         """
-        here, step = self._raster.grid, UNET_STRIDE
+        step = UNET_STRIDE
         if grid.height_px * grid.width_px > MAX_WINDOW_PX:
             raise LimitError(f"a window of {grid.height_px} x {grid.width_px} pixels", "embed smaller windows")
-        row = round((here.north_m - grid.north_m) / here.resolution_m)
-        col = round((grid.west_m - here.west_m) / here.resolution_m)
+        row, col = self._raster.grid.offset_of(grid)
         top, left = ((at - HALO_PX) // step * step for at in (row, col))
         bottom = -(-(row + grid.height_px + HALO_PX) // step) * step
         right = -(-(col + grid.width_px + HALO_PX) // step) * step
