@@ -16,17 +16,19 @@ READS = {
 """What each layer's rows read, below the folder of recordings."""
 ALSO = {"house": ("src", "tests", "README.md")}
 """Parts of the repository that rows look at byte by byte."""
-PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
+MAPS = ("sift:60", *(f"redkitchen:{one}" for one in ("sift:15", "sift:300", "xfeat:60", "aliked-n16:60")))
+PHOTOS = (*(word for one in MAPS for word in ("--photo-map", one)), "--queries", "7")
+PHOTO_ROWS = ("photos", "right-photos", "changed-photos", "focal", "sigma", "level")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
-    **{f"trust-{row}": PHOTOS for row in ("photos", "right-photos", "changed-photos", "focal", "sigma", "level")},
+    **{f"trust-{row}": PHOTOS for row in PHOTO_ROWS},
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
 }
 """What runs are asked besides: rows that would take a day ask less."""
 LEARNED = ("xfeat", "aliked")
 """Features whose networks are read, too."""
-BESIDES = {"trust-street-photos": ("data/joint",)}
+BESIDES = {"trust-street-photos": ("data/joint",), **{f"trust-{row}": ("weights",) for row in PHOTO_ROWS}}
 """Recordings that a run reads besides its layer's."""
 for _scene, _queries in (("redkitchen", "30"), ("bonsai", "18")):
     for _feature in LEARNED:

@@ -46,17 +46,20 @@ class PhotoMaps:
         for scene in self.scored:
             board.asked(scene)
 
-    def answers(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
-        """Answers of one map to all kinds but photos as they are."""
+    def answers(
+        self, board: TrustBoard, scene: str, feature: str, size: int, kinds: tuple[str, ...] = ()
+    ) -> list[Answer]:
+        """Answers of one map to all kinds of photos, or to those whose names begin so."""
         others = tuple(name for name in self.others if name != scene)
-        return board.photo_answers(scene, feature, size, board.set_of(scene, others, board.queries or self.count))
+        photos = board.set_of(scene, others, board.queries or self.count, kinds)
+        return board.photo_answers(scene, feature, size, photos)
 
-    def every(self, board: TrustBoard) -> list[tuple[str, list[Answer]]]:
-        """Feature of each map that can be asked, and its answers; a RowSkipped where none can."""
+    def every(self, board: TrustBoard, kinds: tuple[str, ...]) -> list[tuple[str, list[Answer]]]:
+        """Feature of each map that can be asked, and its answers to some kinds; a RowSkipped where none can."""
         found, why = list[tuple[str, list[Answer]]](), ""
         for scene, feature, size in self.each():
             try:
-                found.append((feature, self.answers(board, scene, feature, size)))
+                found.append((feature, self.answers(board, scene, feature, size, kinds)))
             except RowSkipped as skipped:
                 why = str(skipped)
         if not found:
@@ -174,7 +177,7 @@ class ChangedPhotos:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         every = dict[str, list[Answer]]()
-        for feature, answers in self.maps.every(trust(board)):
+        for feature, answers in self.maps.every(trust(board), (AS_TAKEN, *CHANGED)):
             before = {one.query for one in answers if one.kind == AS_TAKEN and one.status is Status.OK}
             for one in answers:
                 if one.kind.startswith(CHANGED) and one.query in before:
@@ -198,7 +201,7 @@ class WrongFocal:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        every = self.maps.every(trust(board))
+        every = self.maps.every(trust(board), FOCAL)
         some = [one for _, answers in every for one in answers if one.kind.startswith(FOCAL)]
         posed = [one for one in some if one.status.has_pose]
         detail = {"kinds": merged_kinds(some)}
