@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.trust.board import AS_TAKEN, TrustBoard, trust
-from foldmap.bench.trust.answers import Answer, counted, hostile, kind_rows
+from foldmap.bench.trust.answers import Answer, Expect, counted, hostile, kind_rows
+from foldmap.bench.trust.photo_changes import ELSEWHERE, KINDS, TOWN
 from foldmap.localize.estimate import Status
 
 MOST_DEGRADED_PCT = 0.5
 CHANGED = ("turned", "blurred", "half as bright")
 FOCAL = ("focal -5", "focal +5")
+HOSTILE = (*(kind.name for kind in KINDS if kind.expect is not Expect.RIGHT), ELSEWHERE, TOWN)
 Ask = Callable[[], list[Answer]]
 
 
@@ -47,9 +49,9 @@ class PhotoMaps:
             board.asked(scene)
 
     def answers(
-        self, board: TrustBoard, scene: str, feature: str, size: int, kinds: tuple[str, ...] = ()
+        self, board: TrustBoard, scene: str, feature: str, size: int, kinds: tuple[str, ...] = HOSTILE
     ) -> list[Answer]:
-        """Answers of one map to all kinds of photos, or to those whose names begin so."""
+        """Answers of one map to those kinds of photos whose names begin so."""
         others = tuple(name for name in self.others if name != scene)
         photos = board.set_of(scene, others, board.queries or self.count, kinds)
         return board.photo_answers(scene, feature, size, photos)
