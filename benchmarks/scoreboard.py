@@ -177,8 +177,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--photo-map",
         action="append",
         default=[],
-        metavar="FEATURE:KB",
-        help="trust: ask these maps of photos alone, like sift:60",
+        metavar="[SCENE:]FEATURE:KB",
+        help="trust: ask these maps of photos alone, like sift:60 or bonsai:xfeat:60",
     )
     models = os.environ.get("FOLDMAP_STREET_MODELS")
     parser.add_argument(

@@ -17,16 +17,20 @@ READS = {
 ALSO = {"house": ("src", "tests", "README.md")}
 """Parts of the repository that rows look at byte by byte."""
 PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
+MAPS = ("redkitchen:sift:15", "redkitchen:sift:60")
+FEATURES_AND_SIZES = (*(word for one in MAPS for word in ("--photo-map", one)), "--queries", "20")
+ASKED_ALL = ("trust-photos", "trust-changed-photos", "trust-focal")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
-    **{f"trust-{row}": PHOTOS for row in ("photos", "right-photos", "changed-photos", "focal", "sigma", "level")},
+    **{f"trust-{row}": PHOTOS for row in ("right-photos", "sigma", "level")},
+    **dict.fromkeys(ASKED_ALL, FEATURES_AND_SIZES),
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
 }
 """What runs are asked besides: rows that would take a day ask less."""
 LEARNED = ("xfeat", "aliked")
 """Features whose networks are read, too."""
-BESIDES = {"trust-street-photos": ("data/joint",)}
+BESIDES = {"trust-street-photos": ("data/joint",), **dict.fromkeys(ASKED_ALL, ("weights",))}
 """Recordings that a run reads besides its layer's."""
 for _scene, _queries in (("redkitchen", "30"), ("bonsai", "18")):
     for _feature in LEARNED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.context import Board, Report
+from benchmarks.evidence.seals import code_seal
 from benchmarks.lines import RowSkipped
 from benchmarks.street.data import StreetBoard
 from foldmap.api.folding import VisualOptions, fold
 from foldmap.bench.trust.answers import Answer, Stage
-from foldmap.bench.trust.photos import PhotoSet, Taken, ask_photos, other_photos, query_of, right_photos
+from foldmap.bench.trust.photos import Asked, PhotoSet, Taken, ask_photos, other_photos, right_photos
 from foldmap.bench.visual.protocol import block_names
 from foldmap.cli.build.visual import build_visual
 from foldmap.errors import MissingExtraError, ModelError
@@ -38,9 +41,10 @@ class TrustBoard(Board):
         shared: folder with ``data`` and ``weights``.
         threads: of extractors and torch.
         quiet: no progress on stderr.
-        kept: folder where scenes that were built are kept between runs; None keeps them for this run.
+        kept: folder where built scenes and maps of them are kept between runs; None keeps them for this run.
         queries: hostile queries a kind and map, and drives; None for what each row says.
-        photo_maps: like "sift:60": of the maps of photos these alone are asked, and no other layer's; all where empty.
+        photo_maps: like "sift:60", or of one scene like "bonsai:xfeat:60": of the maps of photos these alone are asked,
+            and no other layer's; all where empty.
     """
 
     def __init__(
@@ -152,13 +156,26 @@ class TrustBoard(Board):
         return self.shared(("scene", scene, feature), make)  # type: ignore[no-any-return]
 
     def file(self, scene: str, feature: str, kilobytes: int) -> Path:
-        """A scene folded within a budget, by ``foldmap fold --budget``; a RowSkipped where it is left out."""
-        if self.photo_maps and f"{feature}:{kilobytes}" not in self.photo_maps:
+        """A scene folded within a budget, by ``foldmap fold --budget``; a RowSkipped where it is left out.
+
+        Kept maps are of this very code that folds; what was loaded to make them counts as used by who asks them.
+        """
+        names = {f"{feature}:{kilobytes}", f"{scene}:{feature}:{kilobytes}"}
+        if self.photo_maps and not names & set(self.photo_maps):
             raise RowSkipped("skipped: left out by --photo-map")
 
         def make() -> Path:
-            path = self.scratch / f"{scene}-{feature}-{kilobytes}kB.fold"
+            seal = code_seal("foldmap.api.folding")[:12]
+            path = (self._kept_folder or self.scratch) / f"{scene}-{feature}-{kilobytes}kB-{seal}.fold"
+            used = path.with_suffix(".txt")
+            if path.is_file() and used.is_file():
+                for name in used.read_text(encoding="utf-8").split():
+                    importlib.import_module(name)
+                return path
             fold(self.scene(scene, feature), path, budget=kilobytes * KB, visual=VisualOptions())
+            used.write_text(
+                "\n".join(sorted(one for one in sys.modules if one.startswith("foldmap."))), encoding="utf-8"
+            )
             return path
 
         return self.shared(("file", scene, feature, kilobytes), make)  # type: ignore[no-any-return]
@@ -190,8 +207,8 @@ class TrustBoard(Board):
             ((kind, taken),) = photos.plan()
             told, found = self.stage(f"{scene}, {feature}, unfolded"), list[Taken]()
             for number, one in enumerate(taken):
-                query, _ = query_of(kind, one, number, feature, photos, self.extractor)
-                pose = localizer.localize(query).pose
+                asked = Asked.of(kind, one, number, feature, photos, self.extractor)
+                pose = localizer.localize(asked.query()).pose
                 if pose is not None:
                     found.append(replace(one, camera_SE3_world=pose))
                 told(number + 1, len(taken))

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.trust.board import AS_TAKEN, TrustBoard, trust
-from foldmap.bench.trust.answers import Answer, counted, hostile, kind_rows
+from foldmap.bench.trust.answers import Answer, Expect, counted, hostile, kind_rows
+from foldmap.bench.trust.photo_changes import ELSEWHERE, KINDS, TOWN
 from foldmap.localize.estimate import Status
 
 MOST_DEGRADED_PCT = 0.5
 CHANGED = ("turned", "blurred", "half as bright")
 FOCAL = ("focal -5", "focal +5")
+HOSTILE = (*(kind.name for kind in KINDS if kind.expect is not Expect.RIGHT), ELSEWHERE, TOWN)
 Ask = Callable[[], list[Answer]]
 
 
@@ -46,17 +48,20 @@ class PhotoMaps:
         for scene in self.scored:
             board.asked(scene)
 
-    def answers(self, board: TrustBoard, scene: str, feature: str, size: int) -> list[Answer]:
-        """Answers of one map to all kinds but photos as they are."""
+    def answers(
+        self, board: TrustBoard, scene: str, feature: str, size: int, kinds: tuple[str, ...] = HOSTILE
+    ) -> list[Answer]:
+        """Answers of one map to those kinds of photos whose names begin so."""
         others = tuple(name for name in self.others if name != scene)
-        return board.photo_answers(scene, feature, size, board.set_of(scene, others, board.queries or self.count))
+        photos = board.set_of(scene, others, board.queries or self.count, kinds)
+        return board.photo_answers(scene, feature, size, photos)
 
-    def every(self, board: TrustBoard) -> list[tuple[str, list[Answer]]]:
-        """Feature of each map that can be asked, and its answers; a RowSkipped where none can."""
+    def every(self, board: TrustBoard, kinds: tuple[str, ...]) -> list[tuple[str, list[Answer]]]:
+        """Feature of each map that can be asked, and its answers to some kinds; a RowSkipped where none can."""
         found, why = list[tuple[str, list[Answer]]](), ""
         for scene, feature, size in self.each():
             try:
-                found.append((feature, self.answers(board, scene, feature, size)))
+                found.append((feature, self.answers(board, scene, feature, size, kinds)))
             except RowSkipped as skipped:
                 why = str(skipped)
         if not found:
@@ -174,7 +179,7 @@ class ChangedPhotos:
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
         every = dict[str, list[Answer]]()
-        for feature, answers in self.maps.every(trust(board)):
+        for feature, answers in self.maps.every(trust(board), (AS_TAKEN, *CHANGED)):
             before = {one.query for one in answers if one.kind == AS_TAKEN and one.status is Status.OK}
             for one in answers:
                 if one.kind.startswith(CHANGED) and one.query in before:
@@ -198,7 +203,7 @@ class WrongFocal:
 
     def lines(self, board: Board) -> Iterator[Line]:
         """See `Row`."""
-        every = self.maps.every(trust(board))
+        every = self.maps.every(trust(board), FOCAL)
         some = [one for _, answers in every for one in answers if one.kind.startswith(FOCAL)]
         posed = [one for one in some if one.status.has_pose]
         detail = {"kinds": merged_kinds(some)}

@@ -107,7 +107,7 @@ def test_answers_are_held_against_the_whole_map_too(tmp_path: Path, monkeypatch:
     means, features = track_means(model), dict[object, object]()
     for seed in range(3):
         pose = pose_at(np.array([0.1 * seed, 0.0, 0.0]), 0.7 * seed)
-        features["shell", "", str(seed)] = photo(model.points_world, means, pose, seed)[0].features
+        features["shell", "", str(seed), 0, False] = photo(model.points_world, means, pose, seed)[0].features
         given = pose_at(np.array([0.1 * seed + 0.2, 0.0, 0.0]), 0.7 * seed)
         asked.append(Taken(str(seed), lambda: np.zeros((480, 640), np.uint8), CAMERA, given))
     kept = {("asked", "s"): asked, ("features", "s"): features, ("scene", "s", "shell"): tmp_path}

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "visual"))
 
@@ -27,7 +28,7 @@ from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
 from foldmap.localize.visual.search import Hypothesis
 from foldmap.localize.visual.support import Support
-from foldmap.localize.visual.widening import HeldErrors, doubted_places, fitted
+from foldmap.localize.visual.widening import HeldErrors, Spread, doubted_places, fitted
 from foldmap.visual.codes.codecs import raw_for
 from foldmap.visual.decoded import UnfoldedMap
 from foldmap.visual.fold import VisualPlan
@@ -193,16 +194,19 @@ def test_a_guess_makes_a_pose_less_sure() -> None:
         replace(query, intrinsics="hearsay")
 
 
-def errors_of(off: np.ndarray, sigma: float = 1.0) -> HeldErrors:
-    """Errors by a camera's axes, of matches that give each axis the same sigma."""
-    return HeldErrors(off, np.tile(sigma**2 * np.eye(3), (len(off), 1, 1)), np.zeros_like(off))
+def errors_of(off: np.ndarray, turned: np.ndarray | None = None) -> HeldErrors:
+    """Errors by a camera's axes, of matches that give each axis a sigma of 1; turned by as much, where not told."""
+    place, turn = (
+        Spread(one, np.tile(np.eye(3), (len(one), 1, 1))) for one in (off, off if turned is None else turned)
+    )
+    return HeldErrors(place, turn, np.zeros_like(off))
 
 
 def test_what_a_map_adds_along_the_view_is_told_from_what_its_matches_miss() -> None:
     rng = np.random.default_rng(1)
     own = rng.normal(size=(120, 3)) * rng.uniform(0.5, 2.0, 120)[:, None]
     covariance = np.einsum("n,ij->nij", (own**2).mean(1) + 0.2, np.eye(3))
-    steady = HeldErrors(own, covariance, np.zeros_like(own))
+    steady = Spread(own, covariance)
     scale, addend = fitted(steady)
     assert not addend.any()
     assert 0.6 < scale < 1.1
@@ -214,8 +218,13 @@ def test_what_a_map_adds_along_the_view_is_told_from_what_its_matches_miss() -> 
     # camera x east, y down, z north: what is added along the view lies north
     camera_SE3_world = np.eye(4)
     camera_SE3_world[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    covered = MapCalibration(sigma_scale=2.0, addend=(0.0, 0.0, 3.0)).at(np.eye(6), camera_SE3_world)
+    known = MapCalibration(sigma_scale=2.0, addend=(0.0, 0.0, 3.0))
+    covered = known.at(np.eye(6), camera_SE3_world)
     assert np.allclose(covered, np.diag([4.0, 13.0, 4.0, 4.0, 4.0, 4.0]))
+    # a rotation is told in the camera's axes already
+    turned = replace(known, turn=(3.0, 0.0, 0.0, 4.0))
+    assert np.allclose(turned.at(np.eye(6), camera_SE3_world), np.diag([4.0, 13.0, 4.0, 9.0, 9.0, 25.0]))
+    assert np.allclose(turned.widened(2.0).at(np.eye(6), camera_SE3_world)[3:, 3:], np.diag([36.0, 36.0, 100.0]))
 
 
 def test_places_where_images_contradict_the_points_are_doubted() -> None:
@@ -230,22 +239,26 @@ def test_places_where_images_contradict_the_points_are_doubted() -> None:
     assert times.min() >= 1.0
     assert times[np.argsort(apart_m)[:3]].min() > 1.5
     assert times[np.argsort(apart_m)[-3:]].max() < times[np.argsort(apart_m)[:3]].min()
-    stored = MapCalibration(addend=(0.1, 0.2, 0.3), places=places)
+    stored = MapCalibration(addend=(0.1, 0.2, 0.3), places=places, turn=(1.5, 0.01, 0.0, 0.02))
     read = MapCalibration.read({"calibration": stored.to_dict()}, "visual")
     assert read is not None
     assert [one.times for one in read.places] == pytest.approx([one.times for one in places], rel=1e-3)
     assert read.addend == pytest.approx((0.1, 0.2, 0.3))
+    assert read.turn == pytest.approx((1.5, 0.01, 0.0, 0.02))
     plain = MapCalibration()
-    assert read.at(np.eye(6), poses[0])[5, 5] == pytest.approx(times[0] ** 2, rel=1e-2)
+    assert read.at(np.eye(6), poses[0])[5, 5] == pytest.approx((1.5 * times[0]) ** 2 + 0.02**2, rel=1e-2)
     assert np.array_equal(plain.at(np.eye(6), poses[0]), np.eye(6))
 
 
 @pytest.mark.parametrize(
     "damaged",
-    [{"addend": [1.0]}, {"addend": "1"}, {"places": [[0, 0, 0]]}, {"places": [[0, 0, 0, 0.5]]}, {"places": 3}],
-)
+    [
+        {"addend": [1.0]}, {"addend": "1"}, {"places": [[0, 0, 0]]}, {"places": [[0, 0, 0, 0.5]]}, {"places": 3},
+        {"turn": [1.0, 0.0, 0.0]}, {"turn": [0.0, 0.0, 0.0, 0.0]}, {"turn": [-1.0, 0.0, 0.0, 0.0]},
+    ],
+)  # fmt: skip
 def test_damaged_addends_and_places_are_refused(damaged: dict[str, object]) -> None:
-    with pytest.raises(MapFormatError, match=r"addend|places"):
+    with pytest.raises(MapFormatError, match=r"addend|places|turn"):
         MapCalibration.read({"calibration": {**MapCalibration().to_dict(), **damaged}}, "visual")
 
 
@@ -284,6 +297,14 @@ def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
     distances, errors = out.localize(plan, tmp_path / "trial.fold")
     assert len(distances) == len(errors) == 4
     assert (distances < 0.02).all()
+    # a truth that looks another way from where it stands: that alone is what the answer is off
+    aside = Rotation.from_rotvec([0.0, 0.05, 0.0]).as_matrix()
+    out.camera_SE3_world[2, :3] = aside @ out.camera_SE3_world[2, :3]
+    turned = out.localize(plan, tmp_path / "trial.fold")[1]
+    assert np.allclose(turned.place.off[[0, 1, 3]], errors.place.off[[0, 1, 3]])
+    assert np.linalg.norm(turned.place.off[2]) == pytest.approx(np.linalg.norm(errors.place.off[2]))
+    more = np.linalg.norm(turned.turn.off, axis=1) - np.linalg.norm(errors.turn.off, axis=1)
+    assert more == pytest.approx([0.0, 0.0, 0.05, 0.0], abs=0.005)
     # too few to tell: nothing is claimed
     assert with_errors(CALIBRATED, model, plan).errors is None
     drawn = np.random.default_rng(0).normal(size=(400, 3))
@@ -292,6 +313,12 @@ def test_held_out_images_calibrate_a_map(tmp_path: Path) -> None:
         assert calibrated.sigma_scale == pytest.approx(times, rel=0.15)
         assert (calibrated.chance, calibrated.addend) == (CALIBRATED.chance, ())
         assert calibrated.errors is not None
+        assert calibrated.turn == pytest.approx((times, 0.0, 0.0, 0.0), rel=0.15)
+    # poses that look astray by more than their matches say, in heading: the rotation is less sure, the place is not
+    yaw = np.random.default_rng(1).normal(size=(400, 1)) * [0.0, 6.0, 0.0]
+    astray = with_errors(CALIBRATED, model, plan, errors_of(drawn, drawn + yaw), places=())
+    assert astray.sigma_scale == pytest.approx(1.0, rel=0.15)
+    assert astray.turn == pytest.approx((1.0, 0.0, 6.0, 0.0), rel=0.2, abs=0.5)
 
 
 def test_a_pose_that_the_points_contradict_is_no_truth_for_held_out_images() -> None:

@@ -87,6 +87,8 @@ class MapCalibration:
         addend: standard deviations that the map itself adds to a photo's position, by its camera's axes, world units.
         places: where sigma is larger than elsewhere in a map of photos.
         lengths: tail of the lengths of a photo's errors, after all of this (`Tail.of_lengths`); None where not known.
+        turn: of a photo's rotation, the scale of its standard deviations and what is added by the camera's axes, rad;
+            none where it has the position's scale.
     """
 
     chance: Mapping[str, Tail] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class MapCalibration:
     addend: tuple[float, ...] = ()
     places: tuple[Place, ...] = ()
     lengths: Tail | None = None
+    turn: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored; what is of photos alone only where there is something."""
@@ -109,6 +112,8 @@ class MapCalibration:
             of_photos["places"] = [[float(f"{number:.4g}") for number in vars(one).values()] for one in self.places]
         if self.lengths is not None:
             of_photos["lengths"] = self.lengths.to_dict()
+        if self.turn:
+            of_photos["turn"] = [float(f"{number:.3g}") for number in self.turn]
         return {
             **of_photos,
             "chance": {name: tail.to_dict() for name, tail in sorted(self.chance.items())},
@@ -141,6 +146,7 @@ class MapCalibration:
             addend=_row(stored, layer, "addend", 3),
             places=_places(stored, layer),
             lengths=None if lengths is None else Tail.read(lengths, "lengths"),
+            turn=_turn(stored, layer),
         )
 
     def scaled(self, covariance: DoubleArray) -> DoubleArray:
@@ -149,15 +155,19 @@ class MapCalibration:
 
     def at(self, covariance: DoubleArray, camera_SE3_world: DoubleArray) -> DoubleArray:
         """The same of a photo's pose, (6, 6), with what the map adds, and where it is doubted."""
-        axes = camera_SE3_world[:3, :3]
-        found = self.scaled(covariance) * doubt_at(self.places, -axes.T @ camera_SE3_world[:3, 3]) ** 2
+        axes, scales = camera_SE3_world[:3, :3], np.full(6, self.sigma_scale)
+        scales[3:] = self.turn[0] if self.turn else self.sigma_scale
+        found = covariance * np.outer(scales, scales) * doubt_at(self.places, -axes.T @ camera_SE3_world[:3, 3]) ** 2
         if self.addend:
             found[:3, :3] += axes.T @ np.diag(np.square(self.addend)) @ axes
-        return found
+        if self.turn:
+            found[3:, 3:] += np.diag(np.square(self.turn[1:]))
+        return np.asarray(found)
 
     def widened(self, by: float) -> MapCalibration:
         """With all standard deviations larger by a factor."""
-        return replace(self, sigma_scale=self.sigma_scale * by, addend=tuple(by * number for number in self.addend))
+        addend, turn = (tuple(by * number for number in numbers) for numbers in (self.addend, self.turn))
+        return replace(self, sigma_scale=self.sigma_scale * by, addend=addend, turn=turn)
 
     def with_errors(self, distances: AnyArray, axes: int) -> MapCalibration:
         """The same with the scale and the tail that right answers ask for; a ConfigError for fewer than 20 of them.
@@ -184,6 +194,14 @@ def _row(stored: Mapping[str, Any], layer: str, key: str, count: int) -> tuple[f
     if not numbers or len(found) not in (0, count):
         raise MapFormatError(f"the {layer} layer's {key} is {found!r}"[:200], "calibrate the map again")
     return tuple(float(one) for one in found)
+
+
+def _turn(stored: Mapping[str, Any], layer: str) -> tuple[float, ...]:
+    """A scale above zero and three standard deviations; none where the key is missing."""
+    found = _row(stored, layer, "turn", 4)
+    if found and not 1e-3 <= found[0] <= 1e3:
+        raise MapFormatError(f"the {layer} layer's turn is {found!r}"[:200], "calibrate the map again")
+    return found
 
 
 def _places(stored: Mapping[str, Any], layer: str) -> tuple[Place, ...]:

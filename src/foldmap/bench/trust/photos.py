@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from foldmap.formats.hloc.lists import read_query_list
 from foldmap.formats.poses.photos import read_image_poses
 from foldmap.geometry.camera import Camera
 from foldmap.localize.visual.localizer import VisualLocalizer
+from foldmap.localize.visual.turned import also_turned
 from foldmap.town.camera.visual_scene import TownPhotos
 from foldmap.types import ByteArray, DoubleArray
 from foldmap.visual.features.extract import Extractor
 from foldmap.visual.features.images import image_size_px, read_image
 from foldmap.visual.features.photo_names import find_images
+from foldmap.visual.features.turned import extract_turned, known_upright_alone
 from foldmap.visual.source import Features, Query
 from foldmap.visual.unfold import FoldedVisual
 
@@ -59,7 +62,7 @@ class PhotoSet:
         count: queries a kind, evenly chosen.
         kinds: begin so; all where empty.
         seed: of every random change.
-        features: kept from map to map, by feature, kind and query.
+        features: kept from map to map, by feature, kind, query and how the photo was turned.
     """
 
     right: Sequence[Taken] = ()
@@ -96,8 +99,9 @@ def evenly(items: Sequence[Taken], count: int) -> list[Taken]:
     return [items[int(row)] for row in rows]
 
 
-def town_photos(count: int, seed: int) -> list[Taken]:
-    """Photos of generated towns, ten a town."""
+@cache
+def town_photos(count: int, seed: int) -> Sequence[Taken]:
+    """Photos of generated towns, ten a town; drawn once for all maps."""
     found: list[Taken] = []
     for town in range(-(-count // 10)):
         walk = TownPhotos(9000 + 100 * seed + town, 1, 10, _TOWN_PX)
@@ -162,26 +166,44 @@ def ask_photos(path: Path, name: str, photos: PhotoSet, extractor: Open, stage: 
 def ask_localizer(
     localizer: VisualLocalizer, feature: str, name: str, photos: PhotoSet, extractor: Open, stage: Stage
 ) -> Iterator[Answer]:
-    """The same of a localizer that is open."""
+    """The same of a localizer that is open; what matches nowhere is asked turned, as photos of users are."""
     for kind, taken in photos.plan():
         told = stage(f"{name}: {kind.name}")
         for number, one in enumerate(taken):
-            query, truth = query_of(kind, one, number, feature, photos, extractor)
-            estimate = localizer.localize(query)
+            asked = Asked.of(kind, one, number, feature, photos, extractor)
+            estimate = localizer.localize(asked.query())
+            if known_upright_alone(feature):
+                estimate = also_turned(estimate, lambda *how, asked=asked: localizer.localize(asked.query(*how)))
             yield answer_of(
-                estimate, truth, map_name=name, layer="visual", kind=kind.name, query=one.name, expect=kind.expect
+                estimate, asked.truth, map_name=name, layer="visual", kind=kind.name, query=one.name, expect=kind.expect
             )
             told(number + 1, len(taken))
 
 
-def query_of(
-    kind: PhotoKind, one: Taken, number: int, feature: str, photos: PhotoSet, extractor: Open
-) -> tuple[Query, DoubleArray | None]:
-    """A changed photo with its features, and its true pose where it has one."""
-    rng = np.random.default_rng([photos.seed, number, *kind.name.encode()])
-    shot = kind.change(one.shot(photos.focal), rng)
-    truth = shot.camera_SE3_world if kind.expect is not Expect.REFUSED else None
-    key = (feature, kind.name if kind.new_image else "", one.name)
-    if key not in photos.features:
-        photos.features[key] = extractor(feature).extract(shot.image)
-    return Query(one.name, shot.camera, photos.features[key]), truth
+@dataclass(frozen=True)
+class Asked:
+    """A changed photo as it is asked: its true pose where it has one, and its features, each found once."""
+
+    name: str
+    shot: Shot
+    truth: DoubleArray | None
+    extract: Callable[[int, bool], Features]
+
+    @staticmethod
+    def of(kind: PhotoKind, one: Taken, number: int, feature: str, photos: PhotoSet, extractor: Open) -> Asked:
+        """The so many-th photo of a kind."""
+        rng = np.random.default_rng([photos.seed, number, *kind.name.encode()])
+        shot = kind.change(one.shot(photos.focal), rng)
+        truth = shot.camera_SE3_world if kind.expect is not Expect.REFUSED else None
+
+        def extract(quarters: int, small: bool) -> Features:
+            key = (feature, kind.name if kind.new_image else "", one.name, quarters, small)
+            if key not in photos.features:
+                photos.features[key] = extract_turned(extractor(feature), shot.image, quarters, small)
+            return photos.features[key]
+
+        return Asked(one.name, shot, truth, extract)
+
+    def query(self, quarters: int = 0, small: bool = False) -> Query:
+        """What a localizer is asked, of the photo turned by so many quarters."""
+        return Query(self.name, self.shot.camera, self.extract(quarters, small))

@@ -18,9 +18,10 @@ from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.localize.evidence import MapCalibration, Place
 from foldmap.localize.tail import LEAST, Tail
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.localize.visual.widening import HeldErrors, contradictions, doubted_places, fitted, image_of
+from foldmap.localize.visual.widening import HeldErrors, Spread, contradictions, doubted_places, fitted, image_of
 from foldmap.types import BoolArray, DoubleArray
 from foldmap.visual.fold import VisualPlan, fold_visual
+from foldmap.visual.match.lens import moved_by
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.scene.refitting import least_information, refitted
 from foldmap.visual.source import SceneModel
@@ -54,12 +55,20 @@ def with_errors(
         return calibration
     places = doubted_places(scene) if places is None else places
     errors = errors.doubted(places)
-    scale, addend = fitted(errors)
-    found = calibration.with_errors(errors.distances(scale, addend), _AXES)
+    place, (scale, addend) = errors.place, fitted(errors.place)
+    found = calibration.with_errors(place.distances(scale, addend), _AXES)
     times = found.sigma_scale
-    lengths = Tail.of_lengths(np.linalg.norm(errors.off, axis=1), times**2 * errors.covariances(scale, addend))
+    lengths = Tail.of_lengths(np.linalg.norm(place.off, axis=1), times**2 * place.covariances(scale, addend))
     known = tuple(addend) if addend.any() else ()
-    return replace(found, sigma_scale=scale, addend=known, places=places, lengths=lengths).widened(times)
+    found = replace(found, sigma_scale=scale, addend=known, places=places, lengths=lengths).widened(times)
+    return replace(found, turn=_turn_of(errors.turn))
+
+
+def _turn_of(turn: Spread) -> tuple[float, ...]:
+    """Scale and addend of the rotation, (4,), under which its errors lie as a Gaussian's do, as the position's do."""
+    scale, addend = fitted(turn)
+    times = MapCalibration().with_errors(turn.distances(scale, addend), _AXES).sigma_scale
+    return (scale * times, *(times * addend))
 
 
 def _tried(scene: SceneModel, plan: VisualPlan) -> HeldErrors:
@@ -129,7 +138,7 @@ class HeldOutImages:
         kept = self.alive[plan.kept]
         with FoldWriter(path) as writer:
             fold_visual(writer, self.rest, replace(plan, kept=kept[kept >= 0]), means=self.means)
-        distances, errors = np.full(len(self.queries), np.inf), [HeldErrors.none()]
+        distances, errors = np.full(len(self.queries), np.inf), [HeldErrors.joined()]
         with FoldFile.open(path) as file:
             localizer = VisualLocalizer(FoldedVisual(file))
             for number, (query, truth) in enumerate(zip(self.queries, self.camera_SE3_world, strict=True)):
@@ -137,11 +146,12 @@ class HeldOutImages:
                 centre, covariance, pose = estimate.centre_world, estimate.covariance, estimate.pose
                 if centre is None or covariance is None or pose is None:
                     continue
-                axes, off = pose[:3, :3], centre + truth[:3, :3].T @ truth[:3, 3]
-                distances[number] = np.linalg.norm(off)
+                axes, step = pose[:3, :3], moved_by(truth, pose)
+                distances[number] = np.linalg.norm(step[:_AXES])
                 if self.trusted[number] and estimate.diagnostics.focal == 1.0:
-                    of_camera = axes @ covariance[:_AXES, :_AXES] @ axes.T
-                    errors.append(HeldErrors((axes @ off)[None], of_camera[None], centre[None]))
+                    place = Spread((axes @ step[:_AXES])[None], (axes @ covariance[:_AXES, :_AXES] @ axes.T)[None])
+                    turn = Spread(step[None, _AXES:], covariance[None, _AXES:, _AXES:])
+                    errors.append(HeldErrors(place, turn, centre[None]))
         return distances / self.rest.radius_world, HeldErrors.joined(errors)
 
 

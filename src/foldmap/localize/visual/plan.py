@@ -92,7 +92,7 @@ class Planned:
     plan: VisualPlan
     chosen: Candidate
     curve: tuple[Candidate, ...]
-    errors: HeldErrors = field(default_factory=HeldErrors.none)
+    errors: HeldErrors = field(default_factory=HeldErrors.joined)
 
 
 def transform_codecs(scene: SceneModel, means: FloatArray, steps: Sequence[float] = STEPS) -> list[DescriptorCodec]:
@@ -247,7 +247,7 @@ def _judged(
     turns = held_out_turns(trials.scene, options.trials)
     curve = [Candidate(len(plan.kept), plan.codec.parameters(), trials.size_of(plan)) for plan in plans]
     if len(plans) == 1 or not turns:
-        return curve, np.zeros((len(plans), 0)), [HeldErrors.none() for _ in plans]
+        return curve, np.zeros((len(plans), 0)), [HeldErrors.joined() for _ in plans]
     found: list[list[DoubleArray]] = [[] for _ in plans]
     each: list[list[HeldErrors]] = [[] for _ in plans]
     for turn, names in enumerate(turns):

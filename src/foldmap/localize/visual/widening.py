@@ -3,8 +3,9 @@
 Three things are in the errors that no photo's residuals show, each with its own law:
 
 - what matches share, all over the map: one scale of the covariance;
-- poses that the map was built of and that err, as GNSS and INS do by centimetres along the way: an addend of the
-  position, by the camera's own axes, however well the matches fix a pose;
+- poses that the map was built of and that err, as GNSS and INS do by centimetres along the way and by parts of a
+  degree: an addend, by the camera's own axes, however well the matches fix a pose. Position and rotation have each
+  their scale and addend: one that is small beside an addend of the position says nothing of rotations;
 - places where the map's images contradict its points, by bent registration or a lens that is known badly: there the
   scale is larger (`doubted_places`).
 """
@@ -40,41 +41,20 @@ _TELLING = 1.5  # where nowhere more is asked for, places say nothing
 
 
 @dataclass(frozen=True)
-class HeldErrors:
-    """Errors of N held-out images' answers, axes of their cameras, and the covariances that their matches gave.
-
-    Attributes:
-        off: centre answered less the true one, float64 (N, 3), world units.
-        covariance: of it, float64 (N, 3, 3).
-        centre_world: that was answered, float64 (N, 3).
-    """
+class Spread:
+    """Errors of N answers by three axes of their cameras, (N, 3), and the covariances that matches gave, (N, 3, 3)."""
 
     off: DoubleArray
     covariance: DoubleArray
-    centre_world: DoubleArray
 
     def __len__(self) -> int:
         return len(self.off)
 
     @staticmethod
-    def none() -> HeldErrors:
-        """Of no image."""
-        return HeldErrors(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3)))
-
-    @staticmethod
-    def joined(parts: Sequence[HeldErrors]) -> HeldErrors:
-        """Those of several trials."""
-        parts = [HeldErrors.none(), *parts]
-        return HeldErrors(
-            np.concatenate([part.off for part in parts]),
-            np.concatenate([part.covariance for part in parts]),
-            np.concatenate([part.centre_world for part in parts]),
-        )
-
-    def doubted(self, places: Sequence[Place]) -> HeldErrors:
-        """With the covariances that the places make of theirs."""
-        times = np.array([doubt_at(places, centre) for centre in self.centre_world]).reshape(-1, 1, 1)
-        return HeldErrors(self.off, self.covariance * times**2, self.centre_world)
+    def joined(parts: Sequence[Spread]) -> Spread:
+        """Those of several trials; of none, of no answer."""
+        off, covariance = [part.off for part in parts], [part.covariance for part in parts]
+        return Spread(np.concatenate([np.zeros((0, 3)), *off]), np.concatenate([np.zeros((0, 3, 3)), *covariance]))
 
     def distances(self, scale: float, addend: DoubleArray) -> DoubleArray:
         """Mahalanobis distances, float64 (N,), with a scale of sigma and an addend's standard deviations (3,)."""
@@ -85,8 +65,41 @@ class HeldErrors:
         return np.asarray(self.covariance * scale**2 + np.diag(addend**2))
 
 
-def fitted(errors: HeldErrors) -> tuple[float, DoubleArray]:
-    """The scale of sigma and the addend's standard deviations (3,), world units, that errors are most likely with.
+@dataclass(frozen=True)
+class HeldErrors:
+    """Errors of N held-out images' answers.
+
+    Attributes:
+        place: of the centre, world units.
+        turn: of the rotation, radians.
+        centre_world: that was answered, float64 (N, 3).
+    """
+
+    place: Spread
+    turn: Spread
+    centre_world: DoubleArray
+
+    def __len__(self) -> int:
+        return len(self.centre_world)
+
+    @staticmethod
+    def joined(parts: Sequence[HeldErrors] = ()) -> HeldErrors:
+        """Those of several trials; of none, of no image."""
+        return HeldErrors(
+            Spread.joined([part.place for part in parts]),
+            Spread.joined([part.turn for part in parts]),
+            np.concatenate([np.zeros((0, 3)), *(part.centre_world for part in parts)]),
+        )
+
+    def doubted(self, places: Sequence[Place]) -> HeldErrors:
+        """With the covariances that the places make of theirs."""
+        times = np.array([doubt_at(places, centre) for centre in self.centre_world]).reshape(-1, 1, 1)
+        place, turn = (Spread(part.off, part.covariance * times**2) for part in (self.place, self.turn))
+        return HeldErrors(place, turn, self.centre_world)
+
+
+def fitted(errors: Spread) -> tuple[float, DoubleArray]:
+    """The scale of sigma and the addend's standard deviations (3,), in the errors' unit, that make these likeliest.
 
     By Student's t of a fixed shape. The addend is zero where it does not bring much.
     """
@@ -108,7 +121,7 @@ def fitted(errors: HeldErrors) -> tuple[float, DoubleArray]:
     return float(np.exp(best.x[0])), np.asarray(unit * best.x[1:], np.float64)
 
 
-def _squares(errors: HeldErrors, scale: float, addend: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+def _squares(errors: Spread, scale: float, addend: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Squared Mahalanobis distances and logarithms of the determinants, (N,) each."""
     covariance = errors.covariances(scale, addend)
     squares = np.einsum("ni,ni->n", errors.off, np.linalg.solve(covariance, errors.off[:, :, None])[:, :, 0])
