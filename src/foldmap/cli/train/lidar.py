@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
+    "  foldmap train lidar -o out/train --preset small-8x --resolution 0.1\n"
     "  foldmap train lidar -o out/train --map city.tif --start model.safetensors\n"
     "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif --relief-band 3\n"
     "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt\n"
@@ -47,7 +48,9 @@ def lidar(
     query_offset: Annotated[
         tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")
     ] = (0.0, 0.0),
-    resolution: Annotated[float, option(DATA, "Pixel size for sweeps, metres.")] = 0.05,
+    resolution: Annotated[
+        float | None, option(DATA, "Pixel size for sweeps and the town, metres; 0.05, or as --pairs has it.")
+    ] = None,
     guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
     intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
     time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
@@ -85,6 +88,8 @@ def lidar(
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     require_both(sweeps, poses)
     _check_relief(relief, relief_band, map_tif, sweeps)
+    if coarse and resolution is not None:
+        raise ConfigError("--coarse and --resolution are two pixel sizes", "give one of them")
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
         if preset is None:
@@ -95,7 +100,8 @@ def lidar(
     )
 
     def of_town(folder: Path) -> LidarPairs:
-        return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, relief=relief, smoke=smoke)
+        kind: dict[str, Any] = {"resolution_m": resolution, "coarse": coarse, "relief": relief}
+        return lidar_pairs.pairs_of_town(folder, pair_count, seed, smoke=smoke, **kind)
 
     if map_tif is not None:
         source = lidar_pairs.pairs_of_raster(
@@ -103,7 +109,7 @@ def lidar(
         )
     elif sweeps is not None and poses is not None:
         source = lidar_pairs.pairs_of_drive(
-            sweeps, poses, resolution, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
+            sweeps, poses, resolution or 0.05, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
         )
         if pairs is not None:
             source = lidar_pairs.mixed_pairs(source, of_town(pairs))
