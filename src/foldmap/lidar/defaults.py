@@ -13,7 +13,8 @@ from foldmap.lidar.stored import MAX_BYTES
 from foldmap.training.model_bytes import read_info, read_model_file
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
-RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training
+RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training,
+_MOST_STEP = 3  # after so many along a side were made one
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
@@ -27,7 +28,10 @@ def default_bundles() -> list[Bundle]:
 
 
 def bundles_for(resolution_m: float) -> list[Bundle]:
-    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none."""
+    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none.
+
+    Those of the nearest pixels; and of larger ones, into which the map is reduced, what is leaner than all of them.
+    """
     every = default_bundles()
     near = [b for b in every if suits(b, resolution_m)]
     if not near:
@@ -37,7 +41,9 @@ def bundles_for(resolution_m: float) -> list[Bundle]:
         cure = f"build it of sweeps at one of these (build lidar --resolution), resample it{warped}, or {_TRAIN}"
         raise ModelError(f"no default model is for {resolution_m:g} m pixels, only for {known}", cure)
     closest = min((b.resolution_m for b in near), key=lambda value: abs(math.log(value / resolution_m)))
-    return sorted((b for b in near if b.resolution_m == closest), key=lambda b: -b.rate_bit_m2)
+    least = min(b.rate_bit_m2 for b in near if b.resolution_m == closest)
+    kept = [b for b in near if b.resolution_m == closest or (b.resolution_m > closest and b.rate_bit_m2 < least)]
+    return sorted(kept, key=lambda b: -b.rate_bit_m2)
 
 
 def default_bundle(resolution_m: float) -> Bundle:
@@ -84,8 +90,20 @@ def default_marks(resolution_m: float) -> MarksModel:
 
 
 def suits(model: Bundle | MarksModel, resolution_m: float) -> bool:
-    """Whether a model is for maps of a pixel size."""
-    return 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK
+    """Whether a model is for maps of a pixel size, as they are or reduced (`step_of`)."""
+    return step_of(model, resolution_m) > 0
+
+
+def step_of(model: Bundle | MarksModel, resolution_m: float) -> int:
+    """Pixels of a map, along a side, that make one of a model's; 0 where it is not for such maps.
+
+    Marks have cells of their own, for which nothing is to be done.
+    """
+    step = 1
+    if isinstance(model, Bundle):
+        step = min(max(1, round(model.resolution_m / resolution_m)), _MOST_STEP)
+    near = 1 / RESOLUTION_SLACK <= step * resolution_m / model.resolution_m <= RESOLUTION_SLACK
+    return step if near else 0
 
 
 def model_from_bytes(payload: bytes) -> Bundle | MarksModel:
