@@ -30,10 +30,10 @@ def default_bundles() -> list[Bundle]:
 def bundles_for(resolution_m: float) -> list[Bundle]:
     """Shipped models for maps of a pixel size, richest first; a ModelError where there is none.
 
-    Those of the nearest pixels; and of larger ones, into which the map is reduced, what is leaner than all of them.
+    Those for such maps as they are, of the nearest pixels; and what is leaner than all of them, for the map reduced.
     """
     every = default_bundles()
-    near = [b for b in every if suits(b, resolution_m)]
+    near = [b for b in every if step_of(b, resolution_m) == 1]
     if not near:
         known = ", ".join(f"{value:g} m" for value in sorted({b.resolution_m for b in every}))
         coarser = min((b.resolution_m for b in every if b.resolution_m > resolution_m), default=0.0)
@@ -41,9 +41,10 @@ def bundles_for(resolution_m: float) -> list[Bundle]:
         cure = f"build it of sweeps at one of these (build lidar --resolution), resample it{warped}, or {_TRAIN}"
         raise ModelError(f"no default model is for {resolution_m:g} m pixels, only for {known}", cure)
     closest = min((b.resolution_m for b in near), key=lambda value: abs(math.log(value / resolution_m)))
-    least = min(b.rate_bit_m2 for b in near if b.resolution_m == closest)
-    kept = [b for b in near if b.resolution_m == closest or (b.resolution_m > closest and b.rate_bit_m2 < least)]
-    return sorted(kept, key=lambda b: -b.rate_bit_m2)
+    own = [b for b in near if b.resolution_m == closest]
+    least = min(b.rate_bit_m2 for b in own)
+    leaner = [b for b in every if step_of(b, resolution_m) > 1 and b.rate_bit_m2 < least]
+    return sorted([*own, *leaner], key=lambda b: -b.rate_bit_m2)
 
 
 def default_bundle(resolution_m: float) -> Bundle:
