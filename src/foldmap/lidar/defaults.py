@@ -30,7 +30,7 @@ def default_bundles() -> list[Bundle]:
 def bundles_for(resolution_m: float) -> list[Bundle]:
     """Shipped models for maps of a pixel size, richest first; a ModelError where there is none.
 
-    Those for such maps as they are, of the nearest pixels; and what is leaner than all of them, for the map reduced.
+    Those for such maps as they are, of the nearest pixels: reducing a map is for who names a model.
     """
     every = default_bundles()
     near = [b for b in every if step_of(b, resolution_m) == 1]
@@ -41,10 +41,7 @@ def bundles_for(resolution_m: float) -> list[Bundle]:
         cure = f"build it of sweeps at one of these (build lidar --resolution), resample it{warped}, or {_TRAIN}"
         raise ModelError(f"no default model is for {resolution_m:g} m pixels, only for {known}", cure)
     closest = min((b.resolution_m for b in near), key=lambda value: abs(math.log(value / resolution_m)))
-    own = [b for b in near if b.resolution_m == closest]
-    least = min(b.rate_bit_m2 for b in own)
-    leaner = [b for b in every if step_of(b, resolution_m) > 1 and b.rate_bit_m2 < least]
-    return sorted([*own, *leaner], key=lambda b: -b.rate_bit_m2)
+    return sorted((b for b in near if b.resolution_m == closest), key=lambda b: -b.rate_bit_m2)
 
 
 def default_bundle(resolution_m: float) -> Bundle:

@@ -42,10 +42,9 @@ class RasterPair:
         """The same in pixels ``step`` times as large, less what is left over at the lower and right rims."""
         cut = [np.array(of.shape) % step for of in (self.map_observed, self.sweep_observed)]
         row_px, column_px = (np.array(self.shift_px) + 0.5 * (cut[0] - cut[1])) / step  # centres move with the rims
-        maps = (_whole(of, step) for of in (self.map_intensity, self.map_observed))
-        sweeps = (_whole(of, step) for of in (self.sweep_intensity, self.sweep_observed))
-        shift_px = float(row_px), float(column_px)
-        return RasterPair(*reduced(*maps, step), *reduced(*sweeps, step), shift_px)
+        maps = reduced(_whole(self.map_intensity, step), _whole(self.map_observed, step), step)
+        sweeps = reduced(_whole(self.sweep_intensity, step), _whole(self.sweep_observed, step), step)
+        return RasterPair(*maps, *sweeps, (float(row_px), float(column_px)))
 
 
 def _whole(image: AnyArray, step: int) -> AnyArray:

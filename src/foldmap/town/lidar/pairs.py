@@ -58,8 +58,10 @@ def _draw(seed: int, index: int, coarse: bool, relief: bool = False, resolution_
     rng = np.random.default_rng([seed, index])
     if not coarse:
         rows, columns, query_rows, query_columns = (round(side_m / resolution_m) for side_m in _SIDES_M)
-        fine = {"map_size_px": (rows, columns), "sweep_size_px": (query_rows, query_columns)}
-        return sample_pair(rng, resolution_m=resolution_m, relief=relief, **fine)
+        sweep_size_px = query_rows, query_columns
+        return sample_pair(
+            rng, resolution_m=resolution_m, map_size_px=(rows, columns), sweep_size_px=sweep_size_px, relief=relief
+        )
     names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
     sensors: dict[str, SensorName] = {"sensor": names[rng.integers(3)], "map_sensor": names[rng.integers(3)]}
     sweeps = int(rng.choice([20, 40] if sensors["sensor"] == "rosette" else [1, 5, 20, 40]))
