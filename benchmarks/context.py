@@ -55,10 +55,10 @@ class Board:
         Raises:
             RowSkipped: there is none.
         """
-        from foldmap.lidar.defaults import RESOLUTION_SLACK, default_bundle
+        from foldmap.lidar.defaults import default_bundle, suits
 
         for model in self.models:
-            if 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK:
+            if suits(model, resolution_m):
                 return model
         try:
             return self.shared(("bundle", resolution_m), lambda: default_bundle(resolution_m))  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import DECODE_HALO, Decoder
+from foldmap.lidar.defaults import default_bundles, step_of
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.fit import marks_in_memory
 from foldmap.lidar.marks.unfold import MarksMap
@@ -30,7 +31,7 @@ from foldmap.lidar.model import LidarModel
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.pairs.from_raster import turned_cut
 from foldmap.lidar.presets import preset_named
-from foldmap.lidar.source import BLOCK_PX, RasterMap
+from foldmap.lidar.source import BLOCK_PX, RasterMap, ReducedRaster
 from foldmap.lidar.unfold import FoldedLidar
 from foldmap.localize.lidar.localizer import LidarLocalizer
 
@@ -91,10 +92,27 @@ class Stepping:
             else:
                 with FoldFile.open(Path(folder) / "map.fold") as file:
                     yield from self._timed(FoldedLidar(file), raster, poses, self.least_small_hz)
+            yield from self._in_larger_pixels(Path(folder), raster, poses)
         paper = random_map(self.paper_preset, raster, self.code_share, self.seed)
         yield from self._timed(paper, raster, poses, self.least_paper_hz)
 
-    def _timed(self, decoded: FoldedLidar, raster: RasterMap, poses: list[SE2], least_hz: float) -> Iterator[Line]:
+    def _in_larger_pixels(self, folder: Path, raster: RasterMap, poses: list[SE2]) -> Iterator[Line]:
+        """Steps with shipped networks of larger pixels, in which they fold this map: the same ground, no target."""
+        for bundle in default_bundles():
+            step = step_of(bundle, self.resolution_m)
+            if step > 1:
+                path = folder / f"{bundle.name}.fold"
+                with FoldWriter(path) as writer:
+                    fold_lidar(writer, raster, LidarPlan(bundle))
+                larger = ReducedRaster(raster, step)
+                with FoldFile.open(path) as file:
+                    lines = self._timed(FoldedLidar(file), larger.read(0, 0, *larger.grid.shape), poses, None)
+                    pixels = f"{bundle.name} in pixels of {100 * larger.grid.resolution_m:g} cm"
+                    yield from (replace(one, name=one.name.replace(bundle.name, pixels)) for one in lines)
+
+    def _timed(
+        self, decoded: FoldedLidar, raster: RasterMap, poses: list[SE2], least_hz: float | None
+    ) -> Iterator[Line]:
         """Steps with networks, and the same networks by torch beside them."""
         lines, hz = self._stepped(decoded, raster, poses, least_hz)
         yield from lines
@@ -103,7 +121,7 @@ class Stepping:
         yield information(self.number, f"steps with {model} in the time of those", eager_s * hz, "")
 
     def _stepped(
-        self, decoded: FoldedLidar | MarksMap, raster: RasterMap, poses: list[SE2], least_hz: float
+        self, decoded: FoldedLidar | MarksMap, raster: RasterMap, poses: list[SE2], least_hz: float | None
     ) -> tuple[list[Line], float]:
         times_s, statuses, window = step_times_s(decoded, raster, poses)
         threads, model = torch.get_num_threads(), decoded.model.name

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from foldmap.lidar.shipped import LAYER
 from foldmap.runtime.crew import Crew
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
-from core_scene import blob_raster, random_bundle
+from core_scene import RESOLUTION_M, blob_raster, random_bundle
 
 HEIGHT_PX, WIDTH_PX = 1100, 900
 COUNT = 6  # parts, of one tile each
@@ -92,6 +93,20 @@ def test_two_processes_write_the_same_bytes_as_one(place: Path, tmp_path: Path) 
     assert tiles_in(tmp_path / "1.fold") == tiles_in(place / "whole.fold")
     assert (tmp_path / "1.fold").read_bytes() == (tmp_path / "2.fold").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.fold", "2.fold"]
+
+
+def test_parts_are_reduced_as_the_whole_is(place: Path, tmp_path: Path) -> None:
+    """For a model of pixels twice as large: a summary counts the ground as it was brought."""
+    bundle = replace(quantized(random_bundle()), resolution_m=2 * RESOLUTION_M)
+    (tmp_path / "larger.safetensors").write_bytes(bundle.to_bytes())
+    rasters = [place / "north.tif", place / "south.tif"]
+    with open_rasters(rasters) as source, FoldWriter(tmp_path / "whole.fold") as writer:
+        fold_lidar(writer, source, LidarPlan(bundle, 1))
+        observed_m2 = source.read(0, 0, *source.grid.shape).observed_m2
+    options = LidarOptions(model=tmp_path / "larger.safetensors", tile_blocks=1)
+    summary = fold(rasters, tmp_path / "parts.fold", lidar=options)
+    assert tiles_in(tmp_path / "parts.fold") == tiles_in(tmp_path / "whole.fold") != {}
+    assert summary["lidar"]["observed_m2"] == pytest.approx(observed_m2)
 
 
 def test_what_was_killed_goes_on(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

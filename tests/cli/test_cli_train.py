@@ -37,6 +37,22 @@ def test_a_run_makes_a_model_that_folds(run: Run, place: Path, tmp_path: Path) -
     assert (tmp_path / "model.safetensors").read_bytes() != payload
 
 
+def test_the_town_in_pixels_of_a_size(run: Run, tmp_path: Path) -> None:
+    """Pairs of the asked size are drawn once; a model of another codec begins with what fits of the first."""
+    arguments = ["train", "lidar", "--smoke", "--device", "cpu", "--pairs", tmp_path / "pairs", "--pair-count", "3"]
+    ran = run(*arguments, "-o", tmp_path / "first", "--resolution", "0.2")
+    assert ran.status == 0, ran.err
+    model = tmp_path / "first" / "model.safetensors"
+    assert Bundle.from_bytes(model.read_bytes()).resolution_m == 0.2
+    other = run(*arguments, "-o", tmp_path / "other", "--resolution", "0.1")
+    assert (other.status, other.out) == (2, "")
+    assert "have 0.2 m pixels, 0.1 m are asked for" in other.err
+    both = run(*arguments, "-o", tmp_path / "other", "--resolution", "0.1", "--coarse")
+    assert (both.status, "two pixel sizes" in both.err) == (2, True)
+    ran = run(*arguments, "-o", tmp_path / "second", "--start", model, "--preset", "small-8x")
+    assert (ran.status, "cannot begin a model of small-8x" in ran.err) == (2, True)
+
+
 def test_smoke_keeps_the_preset_that_is_named(run: Run, place: Path, tmp_path: Path) -> None:
     arguments = ["train", "lidar", "-o", tmp_path, "--map", place / "map.tif", "--smoke", "--device", "cpu"]
     ran = run(*arguments, "--preset", "small-8x", "--paper-objective", "--code-weight", "0.02").done()
@@ -66,6 +82,7 @@ def test_a_drive_and_the_town_alternate() -> None:
         (["--rate", "0"], "a rate of 0"),
         (["--device", "abacus"], "no device"),
         (["--town", "--map", "map.tif"], "several sources"),
+        (["--resolution", "0.3"], "in pixels of 0.3 m"),
         (["--sweeps", "sweeps"], "belong together"),
         (["--map", "missing.tif"], "cannot be opened"),
         (["--sweeps", "missing", "--poses", "missing"], "no sweeps at"),

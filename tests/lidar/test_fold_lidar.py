@@ -15,7 +15,7 @@ from foldmap.errors import ConfigError, LayerError, LimitError, MapFormatError, 
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, quantized
 from foldmap.lidar.codec import encode_block, global_spread
-from foldmap.lidar.defaults import bundle_named
+from foldmap.lidar.defaults import bundle_named, step_of
 from foldmap.lidar.fold import LearnedTiles, LidarPlan, LidarReport, encode_tiles, fold_lidar, stored_model
 from foldmap.lidar.match.warp import turned_crop
 from foldmap.lidar.shipped import LAYER, MODEL
@@ -243,6 +243,50 @@ def test_an_update_finds_what_changed_and_gives_what_folding_anew_gives(
     assert update(path, changed, bundle=bundle).changed == ((0, 1),)
     fold(tmp_path / "anew.fold", changed, LidarPlan(bundle, 1))
     assert tiles_in(path) == tiles_in(tmp_path / "anew.fold")
+
+
+def test_a_fine_map_is_folded_in_the_pixels_of_a_coarser_model(
+    tmp_path: Path, bundle: Bundle, raster: RasterMap
+) -> None:
+    """As the reduced map is, but for the ground that counts as observed; and updated alike."""
+    path, grid = tmp_path / "map.fold", raster.grid
+    fine = RasterMap(replace(grid, resolution_m=RESOLUTION_M / 2), raster.intensity, raster.observed)
+    seen = raster.observed.reshape(550, 2, 450, 2)
+    count, total = seen.sum((1, 3)), (raster.intensity * raster.observed).reshape(550, 2, 450, 2).sum((1, 3))
+    mean = (total / np.maximum(count, 1)).astype(np.float32)
+    half = RasterMap(replace(grid, height_px=550, width_px=450), mean, count > 0)
+    assert half.observed_m2 > 1.01 * fine.observed_m2
+    report = fold(path, fine, LidarPlan(bundle, 1))
+    fold(tmp_path / "half.fold", half, LidarPlan(bundle, 1))
+    assert tiles_in(path) == tiles_in(tmp_path / "half.fold")
+    assert len(tiles_in(path)) == 2
+    assert report.observed_m2 == pytest.approx(fine.observed_m2)
+    assert report.raster_px == 1100 * 900
+    with FoldFile.open(path) as file:
+        layer = FoldedLidar(file)
+        assert layer.grid == half.grid
+        observed_px = layer.parameters["observed_px"]
+        assert observed_px * layer.grid.resolution_m**2 == pytest.approx(fine.observed_m2, rel=1e-4)
+    done = update(path, fine, bundle=bundle)
+    assert (done.changed, done.removed, done.kept) == ((), (), 2)
+    intensity = raster.intensity.copy()
+    intensity[400:560, 150:330] = intensity[400:560, 150:330][::-1]  # deep inside tile (0, 0), which is twice as large
+    changed = RasterMap(fine.grid, intensity, raster.observed)
+    assert update(path, changed, bundle=bundle, before=fine).changed == ((0, 0),)
+    with FoldFile.open(path) as file:
+        assert FoldedLidar(file).parameters["observed_px"] == observed_px
+    with pytest.raises(MapInputError, match="another grid"):
+        update(path, RasterMap(grid, raster.intensity, raster.observed), bundle=bundle)
+
+
+def test_a_map_too_fine_or_too_coarse_for_a_model_is_refused(tmp_path: Path, bundle: Bundle) -> None:
+    raster = blob_raster(100, 100)
+    steps = {0.15: 0, 0.25: 3, 1 / 3: 3, 0.55: 2, 1.0: 1, 1.59: 1, 1.7: 0}
+    assert {by: step_of(bundle, RESOLUTION_M * by) for by in steps} == steps
+    for by in (0.15, 1.7):
+        other = RasterMap(replace(raster.grid, resolution_m=RESOLUTION_M * by), raster.intensity, raster.observed)
+        with pytest.raises(MapInputError, match="m pixels, the model"):
+            fold(tmp_path / "none.fold", other, LidarPlan(bundle))
 
 
 def test_a_layer_is_replaced_whole_and_others_stay(tmp_path: Path, folded: dict[int, Path], bundle: Bundle) -> None:

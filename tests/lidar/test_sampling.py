@@ -8,8 +8,10 @@ import torch
 from core_scene import blob_pairs, blobs
 
 from foldmap.errors import ConfigError
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.match.exhaustive import match_fft
 from foldmap.lidar.pairs.sampling import PairSampler, RasterPair, cell_weight
+from foldmap.lidar.source import RasterMap, ReducedRaster
 
 
 def _clean_pair(seed: int, sweep_px: int, shift: tuple[int, int]) -> RasterPair:
@@ -96,3 +98,37 @@ def test_cell_weight_marks_cells_with_any_ground() -> None:
     observed = (np.random.default_rng(0).random((2, 1, 32, 48)) > 0.985).astype(np.float32)
     expected = observed.reshape(2, 4, 8, 6, 8).any(axis=(2, 4))
     np.testing.assert_array_equal(cell_weight(torch.from_numpy(observed), 8).numpy(), expected)
+
+
+def test_a_reduced_raster_is_the_mean_of_what_was_observed() -> None:
+    rng = np.random.default_rng(3)
+    observed = rng.random((23, 31)) < 0.4
+    intensity = np.where(observed, rng.random((23, 31)), np.nan).astype(np.float32)
+    small = ReducedRaster(RasterMap(MetricGrid(7.0, 9.0, 0.05, 23, 31), intensity, observed), 3)
+    assert small.grid == MetricGrid(7.0, 9.0, 0.05 * 3, 8, 11)
+    read = small.read(-1, 2, 9, 10)  # beyond the raster to every side
+    assert read.grid == small.grid.window(-1, 2, 9, 10)
+    for row in range(9):
+        for column in range(10):
+            down, right = 3 * (row - 1), 3 * (column + 2)
+            of = np.s_[max(down, 0) : max(down + 3, 0), right : right + 3]
+            assert read.observed[row, column] == observed[of].any()
+            if observed[of].any():
+                assert read.intensity[row, column] == pytest.approx(np.nanmean(intensity[of]), rel=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(120, 80), (121, 80), (120, 83), (122, 79)])
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_reduced_pair_shows_the_sweep_where_it_was(sizes: tuple[int, int], step: int) -> None:
+    map_px, sweep_px = sizes
+    ground = blobs(np.random.default_rng(1), map_px, 6.0)
+    top, left = 19, 11
+    sweep = ground[top : top + sweep_px, left : left + sweep_px]
+    shift_px = tuple(corner + (sweep_px - map_px) / 2 for corner in (top, left))
+    pair = RasterPair(ground, np.ones_like(ground, bool), sweep, np.ones_like(sweep, bool), shift_px)  # type: ignore[arg-type]
+    small = pair.reduced(step)
+    assert small.map_observed.shape == (map_px // step, map_px // step)
+    # Where the sweep's corner lies on the map by the centres' distance, in the pixels it had.
+    for axis, corner in enumerate((top, left)):
+        sides = small.sweep_observed.shape[axis], small.map_observed.shape[axis]
+        assert step * (small.shift_px[axis] - (sides[0] - sides[1]) / 2) == pytest.approx(corner)

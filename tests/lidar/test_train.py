@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core_scene import RESOLUTION_M, TINY, blob_pairs
+from core_scene import RESOLUTION_M, TINY, blob_pairs, random_model
 from safetensors.torch import load_file
 
 from foldmap.errors import ConfigError
@@ -167,3 +167,20 @@ def test_the_first_heading_is_the_truth_and_the_others_are_not_near() -> None:
 def test_unusable_settings_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         LidarTrainSettings(**change)
+
+
+def test_a_model_begins_with_what_fits_of_another_codec() -> None:
+    """Of one with the same codec, all of it; networks of other sizes are refused."""
+    trained, other = random_model(TINY, seed=3), replace(TINY, name="other", groups=2)
+    settings = replace(QUICK, matcher_steps=0)
+    same = LidarTrainer(TINY, *_samplers(), settings, RESOLUTION_M, start=trained).network.state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in trained.state_dict().items())
+    begun = LidarTrainer(other, *_samplers(), settings, RESOLUTION_M, start=trained).network.state_dict()
+    fresh = LidarTrainer(other, *_samplers(), settings, RESOLUTION_M).network.state_dict()
+    for name, value in trained.state_dict().items():
+        fits = value.shape == begun[name].shape
+        assert torch.equal(begun[name], value if fits else fresh[name]), name
+        assert fits or name.startswith(("encoder.", "decoder."))
+    assert torch.equal(begun["log_temperature"], trained.log_temperature)
+    with pytest.raises(ConfigError, match="cannot begin"):
+        LidarTrainer(replace(TINY, embedding_channels=2), *_samplers(), settings, RESOLUTION_M, start=trained)

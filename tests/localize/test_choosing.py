@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from foldmap.errors import ModelError
 from foldmap.geometry import SE2, MetricGrid
+from foldmap.lidar import defaults
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.defaults import default_bundle, default_marks
+from foldmap.lidar.defaults import bundles_for, default_bundle, default_marks
+from foldmap.lidar.fit_coder import raster_of
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.observation import Observation
+from foldmap.lidar.pairs.sampling import RasterPair
 from foldmap.lidar.source import RasterMap, observed_about_m2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar import choosing
 from foldmap.localize.lidar.calibrate import PairAttempt
-from foldmap.localize.lidar.choosing import CodeTrial, best_code, in_memory, map_calibration
+from foldmap.localize.lidar.choosing import CodeTrial, best_code, in_memory, map_calibration, try_codes
 from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
@@ -94,3 +100,40 @@ def test_a_code_is_tried_with_its_own_thresholds(model: Bundle | MarksModel) -> 
     opened, _ = in_memory(model, RasterMap(grid, intensity, np.ones(grid.shape, bool)))
     assert model.thresholds
     assert LidarLocalizer.open(opened).thresholds == ConfidenceThresholds.from_dict(model.thresholds)
+
+
+def test_a_code_of_larger_pixels_is_tried_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Map and sweep of a place are reduced alike; bits count by the ground as it was brought."""
+    rng = np.random.default_rng(0)
+    sides = {"map": (256, 256), "sweep": (121, 120)}
+    seen = {name: rng.random(shape) < 0.3 for name, shape in sides.items()}
+    images = [image for of in seen.values() for image in (of.astype(np.float32), of)]
+    pair, model = RasterPair(*images, (4.0, -6.0)), replace(default_bundle(0.05), resolution_m=0.1)
+    tried: list[tuple[Any, ...]] = []
+
+    def attempt(opened: Any, asked: RasterPair, observation: Observation, *_: Any) -> PairAttempt:
+        tried.append((opened.grid, asked.shift_px, observation.resolution_m, observation.observed.shape))
+        answer = Estimate(Status.OK, SE2(0, 0, 0), np.eye(3), LidarDiagnostics())
+        return PairAttempt(SimpleNamespace(estimate=answer), 0.03, 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(choosing, "attempt_pair", attempt)
+    (found,) = try_codes([model], [pair], 0.05)
+    grid = MetricGrid(-6.4, 6.4, 0.1, 128, 128)
+    assert tried == [(grid, (2.0 - 0.25, -3.0), 0.1, (60, 60))]
+    _, payload_bytes = in_memory(model, raster_of(pair.reduced(2), 0.1))
+    assert found.bit_per_m2 == pytest.approx(8 * payload_bytes / (float(seen["map"].sum()) * 0.05**2))
+
+
+def test_codes_for_a_pixel_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks whose pixels are nearest; none that a map would have to be reduced for."""
+    fine, rich = (
+        replace(default_bundle(0.05), name=name, rate_bit_m2=rate) for name, rate in (("fine", 2), ("rich", 4))
+    )
+    larger, coarse = (replace(fine, name=str(size_m), resolution_m=size_m, rate_bit_m2=1.5) for size_m in (0.1, 0.33))
+    monkeypatch.setattr(defaults, "default_bundles", lambda: [fine, rich, larger, coarse])
+    both = ["rich", "fine"]
+    named = {0.04: both, 0.05: both, 0.08: ["0.1"], 0.1: ["0.1"], 0.15: ["0.1"], 0.33: ["0.33"]}
+    assert {size_m: [one.name for one in bundles_for(size_m)] for size_m in named} == named
+    for size_m in (0.01, 0.18, 0.6):
+        with pytest.raises(ModelError, match=f"no default model is for {size_m} m pixels"):
+            bundles_for(size_m)

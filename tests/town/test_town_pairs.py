@@ -100,6 +100,19 @@ def test_cache_gives_back_what_was_drawn(tmp_path: Path) -> None:
     np.testing.assert_allclose(stored, np.round(stored), atol=1e-3)
 
 
+def test_pairs_of_other_pixels_show_the_same_ground(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 1, seed=2, resolution_m=0.2)
+    cache = PairCache(tmp_path)
+    assert cache.resolution_m == 0.2
+    assert (cache[0].map_observed.shape, cache[0].sweep_observed.shape) == ((160, 190), (120, 150))
+    fine = draw(2, 0, False, resolution_m=0.2)
+    np.testing.assert_array_equal(cache[0].map_observed, fine.map.observed)
+    for pixels_m in (0.02, 0.33):
+        with pytest.raises(ConfigError, match=f"in pixels of {pixels_m:g} m"):
+            write_pairs(tmp_path / "none", 1, seed=2, resolution_m=pixels_m)
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_empty_cache_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no pairs"):
         PairCache(tmp_path)

@@ -13,7 +13,8 @@ from foldmap.lidar.stored import MAX_BYTES
 from foldmap.training.model_bytes import read_info, read_model_file
 
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
-RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training
+RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training,
+_MOST_STEP = 3  # after so many along a side were made one
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
@@ -27,9 +28,12 @@ def default_bundles() -> list[Bundle]:
 
 
 def bundles_for(resolution_m: float) -> list[Bundle]:
-    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none."""
+    """Shipped models for maps of a pixel size, richest first; a ModelError where there is none.
+
+    Those for such maps as they are, of the nearest pixels: reducing a map is for who names a model.
+    """
     every = default_bundles()
-    near = [b for b in every if suits(b, resolution_m)]
+    near = [b for b in every if step_of(b, resolution_m) == 1]
     if not near:
         known = ", ".join(f"{value:g} m" for value in sorted({b.resolution_m for b in every}))
         coarser = min((b.resolution_m for b in every if b.resolution_m > resolution_m), default=0.0)
@@ -84,8 +88,20 @@ def default_marks(resolution_m: float) -> MarksModel:
 
 
 def suits(model: Bundle | MarksModel, resolution_m: float) -> bool:
-    """Whether a model is for maps of a pixel size."""
-    return 1 / RESOLUTION_SLACK <= resolution_m / model.resolution_m <= RESOLUTION_SLACK
+    """Whether a model is for maps of a pixel size, as they are or reduced (`step_of`)."""
+    return step_of(model, resolution_m) > 0
+
+
+def step_of(model: Bundle | MarksModel, resolution_m: float) -> int:
+    """Pixels of a map, along a side, that make one of a model's; 0 where it is not for such maps.
+
+    Marks have cells of their own, for which nothing is to be done.
+    """
+    step = 1
+    if isinstance(model, Bundle):
+        step = min(max(1, round(model.resolution_m / resolution_m)), _MOST_STEP)
+    near = 1 / RESOLUTION_SLACK <= step * resolution_m / model.resolution_m <= RESOLUTION_SLACK
+    return step if near else 0
 
 
 def model_from_bytes(payload: bytes) -> Bundle | MarksModel:

@@ -10,14 +10,15 @@ import numpy as np
 
 from foldmap.atlas import FoldWriter
 from foldmap.errors import ConfigError, MapInputError
+from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
 from foldmap.lidar.codec import HALO_PX, CodedBlock, encode_block, global_spread, lattice_shape
-from foldmap.lidar.defaults import suits
+from foldmap.lidar.defaults import step_of, suits
 from foldmap.lidar.marks.choose import MapLevel
 from foldmap.lidar.marks.fold import CodedTile, MarkTiles, tiles_of
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.shipped import LAYER, MODEL, shelf
-from foldmap.lidar.source import BLOCK_PX, RasterSource
+from foldmap.lidar.source import BLOCK_PX, RasterSource, ReducedRaster
 
 TILE_BLOCKS = 2
 Report = Callable[[int, int], None]
@@ -86,7 +87,7 @@ def fold_lidar(
             "choose a model for this resolution (--model), resample the map, or train one",
         )
     coder = tile_coder(bundle, source, plan.tile_blocks)
-    parameters = {"grid": asdict(grid), "model": bundle.name, **coder.parameters()}
+    parameters = {"grid": asdict(coder.grid), "model": bundle.name, **coder.parameters()}
     if plan.relief:
         parameters["relief"] = True
     if plan.calibration is not None:
@@ -103,8 +104,13 @@ def fold_lidar(
             observed_px += tile.observed_px
     if tiles == 0:
         raise MapInputError("the map has no observed ground", "check its nodata value and the band that was read")
-    writer.set_parameters(layer, {**parameters, "observed_px": observed_px})
+    writer.set_parameters(layer, {**parameters, "observed_px": round(observed_px * px_of_layer(coder, source))})
     return LidarReport(payload_bytes, tiles, observed_px * grid.resolution_m**2, grid.height_px * grid.width_px)
+
+
+def px_of_layer(coder: TileCoder, source: RasterSource) -> float:
+    """Pixels of the layer that a coder makes of a raster, a pixel of that: 1, or less where it is reduced."""
+    return (source.grid.resolution_m / coder.grid.resolution_m) ** 2
 
 
 def _in_turn(coder: TileCoder, source: RasterSource) -> Tiles:
@@ -115,11 +121,13 @@ def _in_turn(coder: TileCoder, source: RasterSource) -> Tiles:
 class TileCoder(Protocol):
     """Codes a map tile by tile, each on its own.
 
-    A tile has ``side_px`` pixels a side; what it holds depends on nothing farther from it than ``halo_px``.
+    A tile has ``side_px`` pixels of the raster a side; what it holds depends on nothing farther from it than
+    ``halo_px``. The layer's ``grid`` is the raster's, or that of the reduced raster that a learned code is made of.
     """
 
     side_px: int
     halo_px: int
+    grid: MetricGrid
 
     def parameters(self) -> dict[str, Any]:
         """What the layer says of its codes, beside its grid."""
@@ -151,9 +159,10 @@ class LearnedTiles:
         require_fold(bundle)
         if not 1 <= tile_blocks <= 16:
             raise ConfigError(f"{tile_blocks} blocks a tile", "give 1 to 16")
-        self._bundle, self._blocks = bundle, tile_blocks
-        self._spread = global_spread(source) if spread is None else spread
-        self.side_px, self.halo_px = tile_blocks * BLOCK_PX, HALO_PX
+        self._bundle, self._blocks, self._step = bundle, tile_blocks, max(1, step_of(bundle, source.grid.resolution_m))
+        coarse = self._as_coded(source)
+        self._spread, self.grid = global_spread(coarse) if spread is None else spread, coarse.grid
+        self.side_px, self.halo_px = tile_blocks * BLOCK_PX * self._step, HALO_PX * self._step
 
     def parameters(self) -> dict[str, Any]:
         """See `TileCoder`."""
@@ -165,18 +174,25 @@ class LearnedTiles:
             "codec": self._bundle.model.preset.name,
         }
 
+    def _as_coded(self, source: RasterSource) -> RasterSource:
+        """The raster in the model's pixels."""
+        return source if self._step == 1 else ReducedRaster(source, self._step)
+
     def codes(self, source: RasterSource, row: int, column: int) -> CodedBlock | None:
-        """Codes of one tile, before the coder; None when nothing was observed in it."""
-        preset, blocks = self._bundle.model.preset, self._blocks
-        rows, columns = lattice_shape(source)
+        """Codes of one tile, before the coder, and its observed pixels of the raster; None where there are none."""
+        preset, blocks, fine_px = self._bundle.model.preset, self._blocks, BLOCK_PX * self._step
+        coarse = self._as_coded(source)
+        rows, columns = lattice_shape(coarse)
         cells = BLOCK_PX // preset.downsample
         codes = np.zeros((preset.groups, blocks * cells, blocks * cells), np.uint8)
         first_row, first_column, observed_px = row * blocks, column * blocks, 0
         for down, right in np.ndindex(min(blocks, rows - first_row), min(blocks, columns - first_column)):
-            block = encode_block(self._bundle, source, self._spread, first_row + down, first_column + right)
+            at = first_row + down, first_column + right
+            block = encode_block(self._bundle, coarse, self._spread, *at)
             if block is not None:
                 codes[:, down * cells : (down + 1) * cells, right * cells : (right + 1) * cells] = block.codes
-                observed_px += block.observed_px
+                fine = source.read(at[0] * fine_px, at[1] * fine_px, fine_px, fine_px) if self._step > 1 else None
+                observed_px += block.observed_px if fine is None else int(fine.observed.sum())
         return CodedBlock(row, column, codes, observed_px) if observed_px else None
 
     def tile(self, source: RasterSource, row: int, column: int) -> CodedTile | None:
@@ -188,7 +204,7 @@ class LearnedTiles:
 def encode_tiles(
     bundle: Bundle, source: RasterSource, spread: float, tile_blocks: int = TILE_BLOCKS
 ) -> Iterator[CodedBlock]:
-    """Codes of a raster in a learned code, of which ``spread`` is the `global_spread`, tile by tile.
+    """Codes of a raster in a learned code, tile by tile; ``spread`` is its `global_spread`, in the model's pixels.
 
     The lattice blocks a tile side decide nothing but how the codes are cut.
     """

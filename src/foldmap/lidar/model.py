@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foldmap.errors import ConfigError
 from foldmap.lidar.presets import INPUT_CHANNELS, Preset
 
 BINARY_THRESHOLD = 0.5
@@ -174,3 +175,16 @@ class LidarModel(nn.Module):
         self.encoder = CodeEncoder(preset)
         self.decoder = CodeDecoder(preset)
         self.log_temperature = nn.Parameter(torch.zeros(()))
+
+    def begin_with(self, trained: LidarModel) -> None:
+        """Take the weights of a trained model over; of one with another codec, what has the same place and size.
+
+        A ConfigError where not even the embeddings have the same sizes.
+        """
+        of, own = trained.preset, self.preset
+        if (of.unet_widths, of.embedding_channels) != (own.unet_widths, own.embedding_channels):
+            said = f"embeddings of {of.name} cannot begin a model of {own.name}"
+            raise ConfigError(said, f"give --preset {of.name}")
+        sizes = {name: value.shape for name, value in self.state_dict().items()}
+        theirs = trained.state_dict().items()
+        self.load_state_dict({name: one for name, one in theirs if sizes.get(name) == one.shape}, strict=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +42,20 @@ def cut_window(image: AnyArray, row: int, col: int, height_px: int, width_px: in
     return window
 
 
+def cells_of(image: FloatArray, cell_px: int) -> FloatArray:
+    """Sums over cells of so many pixels a side, float32 (H / c, W / c); sides are multiples of that."""
+    height, width = (side // cell_px for side in image.shape)
+    total: FloatArray = image.reshape(height, cell_px, width, cell_px).sum((1, 3), dtype=np.float32)
+    return total
+
+
+def reduced(intensity: FloatArray, observed: BoolArray, step: int) -> tuple[FloatArray, BoolArray]:
+    """Means of the observed of step x step pixels, float32 (H / step, W / step), and where there are any, bool."""
+    count = cells_of(observed.astype(np.float32), step)
+    total = cells_of(np.where(observed, intensity, np.float32(0)), step)
+    return np.divide(total, count, out=np.zeros_like(total), where=count > 0), count > 0
+
+
 @dataclass(frozen=True)
 class RasterMap:
     """A ground-intensity raster in memory; itself a `RasterSource`.
@@ -71,6 +85,27 @@ class RasterMap:
     def observed_m2(self) -> float:
         """Observed ground in square metres."""
         return float(self.observed.sum()) * self.grid.resolution_m**2
+
+
+@dataclass(frozen=True)
+class ReducedRaster:
+    """A raster in pixels ``step`` times as large, from the same corner on: a `RasterSource`."""
+
+    source: RasterSource
+    step: int
+
+    @property
+    def grid(self) -> MetricGrid:
+        """Placement of the whole raster; the last row and column may reach beyond what they are made of."""
+        fine, step = self.source.grid, self.step
+        height_px, width_px = (-(-side // step) for side in fine.shape)
+        return replace(fine, resolution_m=step * fine.resolution_m, height_px=height_px, width_px=width_px)
+
+    def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
+        """Read a window: the mean of what was observed in each pixel."""
+        fine = self.source.read(*(self.step * side for side in (row, col, height_px, width_px)))
+        grid = self.grid.window(row, col, height_px, width_px)
+        return RasterMap(grid, *reduced(fine.intensity, fine.observed, self.step))
 
 
 BLOCK_PX = 512

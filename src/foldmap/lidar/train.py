@@ -210,7 +210,7 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
     """Trains matcher and codec on pairs of a pixel size, on the device "cpu" or "cuda".
 
     It is validated on places that are not trained on, or not at all; ``start`` is a trained model instead of random
-    weights.
+    weights, see `LidarModel.begin_with`.
     """
 
     network: LidarModel
@@ -229,7 +229,7 @@ class LidarTrainer(Trainer[Batch, LidarProgress]):
         torch.manual_seed(settings.seed)
         model = LidarModel(preset)
         if start is not None:
-            model.load_state_dict(start.state_dict())
+            model.begin_with(start)
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
         identity = {"preset": preset.to_dict(), "settings": asdict(settings), "resolution_m": resolution_m}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from foldmap.atlas.reader import TileKey
 from foldmap.errors import MapInputError, ModelError
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.defaults import bundle_named
-from foldmap.lidar.fold import tile_coder
+from foldmap.lidar.fold import px_of_layer, tile_coder
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.fold import tiles_of
 from foldmap.lidar.marks.model import MarksModel
@@ -64,16 +64,17 @@ def update_lidar(
             f"the model {bundle.name} is not the one that {updater.path} was folded with",
             "give that model with --model, or fold the whole map anew",
         )
-    for raster in (source, before or source):
-        mine, theirs = asdict(raster.grid), asdict(folded.grid)
-        if any(mine[name] != theirs[name] for name in mine if name != "crs_wkt"):
-            raise MapInputError("the raster lies on another grid than the folded map", "resample it to the map's grid")
     coder = tile_coder(bundle, source, before=folded.parameters)
+    mine, theirs = asdict(coder.grid), asdict(folded.grid)
+    same = all(mine[name] == theirs[name] for name in mine if name != "crs_wkt")
+    if not same or (before is not None and replace(before.grid, crs_wkt="") != replace(source.grid, crs_wkt="")):
+        raise MapInputError("the raster lies on another grid than the folded map", "resample it to the map's grid")
     side, reach = coder.side_px, coder.side_px + 2 * coder.halo_px
     rows, columns = tiles_of(source, side)
     there = set(updater.before.tiles(layer))
     changed, removed = [], []
-    observed_px = 0 if before is None else int(folded.parameters["observed_px"])
+    share = px_of_layer(coder, source)
+    observed_px = 0 if before is None else round(folded.parameters["observed_px"] / share)
     for done, (row, column) in enumerate(np.ndindex(rows, columns), start=1):
         report(done, rows * columns)
         if before is not None:
@@ -89,9 +90,9 @@ def update_lidar(
         elif payload is None and (column, row) in there:
             updater.remove_tile(layer, column, row)
             removed.append((column, row))
-    if observed_px == 0:
+    if observed_px <= 0:
         raise MapInputError("the map has no observed ground", "check its nodata value and the band")
-    updater.set_parameters(layer, {**folded.parameters, "observed_px": observed_px})
+    updater.set_parameters(layer, {**folded.parameters, "observed_px": round(observed_px * share)})
     return LidarUpdate(tuple(changed), tuple(removed), len(there - set(changed) - set(removed)))
 
 

@@ -14,7 +14,7 @@ from foldmap.formats.raster.geotiff import open_rasters
 from foldmap.formats.raster.standing import open_standing
 from foldmap.geometry import MetricGrid
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, within_rate
+from foldmap.lidar.defaults import bundles_for, default_bundle, marks_for, read_model, step_of, within_rate
 from foldmap.lidar.fold import TILE_BLOCKS, LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.marks.outline import fold_outline
@@ -96,6 +96,8 @@ def fold_rasters(
         for bundle in candidates:
             worth = _worth(bundle, source, options, note)
             plan = LidarPlan(bundle, tile_blocks, options.embed_model, relief=mixes, calibration=worth)
+            if (step := step_of(bundle, opened.grid.resolution_m)) > 1:
+                note(f"{bundle.name} folds the map in pixels of {step * opened.grid.resolution_m:g} m")
             done = fold_lidar(writer, source, plan, code=coding.code(bundle, opened), report=report)
             said = {**said, **_outline(writer, rasters if options.outline else [], opened.grid)}
             made = {

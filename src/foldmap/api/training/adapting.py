@@ -93,7 +93,7 @@ def adapt(start: Bundle, pairs: SweepPairs, resolution_m: float, asked: Adapting
 
 def _fitting_px(resolution_m: float) -> tuple[int, int]:
     """Sides of map and sweep on which coder and localizer are fitted."""
-    return (640, 480) if resolution_m < 0.15 else (192, 128)
+    return (round(32.0 / resolution_m), round(24.0 / resolution_m)) if resolution_m < 0.15 else (192, 128)
 
 
 def _even(pairs: SweepPairs, most: int) -> SomePairs:

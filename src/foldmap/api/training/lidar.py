@@ -43,7 +43,7 @@ class LidarRun:
         matcher_steps: of the matcher, before.
         batch: pairs a step.
         seed: of everything random.
-        start: model file to begin with.
+        start: model file to begin with; of one with another codec, what fits of it.
         device: "auto", "cpu" or "cuda".
         name: of the model; PRESET-RATE where empty.
         smoke: a short run on small crops that shows that all parts fit together.
@@ -73,11 +73,11 @@ class LidarRun:
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"there is no device {self.device!r}", "choose auto, cpu or cuda")
 
-    def settings(self) -> LidarTrainSettings:
-        """Of the training loop."""
+    def settings(self, *, with_codec: bool = False) -> LidarTrainSettings:
+        """Of the training loop; ``with_codec`` where the model to begin with brings one that works."""
         steps: dict[str, Any] = {"matcher_steps": self.matcher_steps, "codec_steps": self.steps, "batch": self.batch}
         settings = LidarTrainSettings(mode=self.mode, rate_bit_m2=self.rate_bit_m2, seed=self.seed, **steps)
-        if self.start is not None:  # the codec works already: no warm-up, and the rate is weighed from the first step
+        if with_codec:  # no warm-up, and the rate is weighed from the first step
             settings = replace(settings, warmup=0.0, code_weight=_STARTED_CODE_WEIGHT)
         if self.paper_objective:
             objective: dict[str, Any] = PAPER_OBJECTIVE
@@ -104,10 +104,9 @@ def train_lidar(
     sampler = PairSampler(pairs.training, *sizes, run.seed)
     validation = PairSampler(pairs.validation, *sizes, run.seed + 1)
     start = read_bundle(run.start).model if run.start is not None else None
-    if start is not None and start.preset.to_dict() != preset.to_dict():
-        raise ConfigError(f"{run.start} has the preset {start.preset.name}", f"give --preset {start.preset.name}")
+    settings = run.settings(with_codec=start is not None and start.preset == preset)
     device = _chosen_device(run.device)
-    trainer = LidarTrainer(preset, sampler, validation, run.settings(), sizes[0], start=start, device=device)
+    trainer = LidarTrainer(preset, sampler, validation, settings, sizes[0], start=start, device=device)
     last = run_to_end(trainer, folder, begin, _SHOWN)
     model = trainer.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     bundle = _made_ready(model, pairs, run, begin, tell)

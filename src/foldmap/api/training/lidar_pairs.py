@@ -1,5 +1,6 @@
 """Where a lidar model's training pairs come from: the generated town, real maps, real drives."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,21 +36,36 @@ class LidarPairs:
 
 
 def crop_sizes(resolution_m: float, smoke: bool) -> tuple[int, int]:
-    """Query and map side of a training step: 9.6 m on fine maps; 21 m on coarse ones, whose pixels are few.
+    """Query and map side of a training step: 9.6 m on fine maps, or 64 px where that is more, as on coarse ones.
 
     Smaller than what a localizer matches on purpose: a crop that is hard to place teaches the codec to keep something
     of every piece of ground, not only of the best mark in sight.
     """
-    return (64, 112) if smoke or resolution_m >= 0.15 else (192, 240)
+    sweep_px = 64 if smoke else max(64, 16 * round(9.6 / (16 * resolution_m)))
+    return sweep_px, sweep_px + 48
 
 
 def pairs_of_town(
-    folder: Path, count: int, seed: int, *, coarse: bool, smoke: bool, relief: bool = False
+    folder: Path,
+    count: int,
+    seed: int,
+    *,
+    smoke: bool,
+    resolution_m: float | None = None,
+    coarse: bool = False,
+    relief: bool = False,
 ) -> LidarPairs:
-    """Pairs of the generated town, ``relief`` mixed in or not, written to a folder once and read from there."""
+    """Pairs of the generated town, ``relief`` mixed in or not, written to a folder once and read from there.
+
+    Their pixels are of 5 cm, or of the size that is given, or as the folder has them already; a ConfigError where it
+    has others than are given.
+    """
     if not any(folder.glob("pairs-*.npz")):
-        write_pairs(folder, count, seed, coarse=coarse, relief=relief)
+        write_pairs(folder, count, seed, resolution_m=resolution_m or 0.05, coarse=coarse, relief=relief)
     cache: Any = PairCache(folder)
+    if resolution_m is not None and not math.isclose(cache.resolution_m, resolution_m):
+        said = f"the pairs in {folder} have {cache.resolution_m:g} m pixels, {resolution_m:g} m are asked for"
+        raise ConfigError(said, "name another folder (--pairs), or leave --resolution out")
     kept = max(1, round((1 - HELD_OUT) * len(cache)))
     if kept == len(cache):
         raise ConfigError(f"{len(cache)} pairs are too few", "give more, some are held out for validation")

@@ -9,11 +9,11 @@ import numpy as np
 
 from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.bench.lidar.online_protocol import Step
-from foldmap.bench.lidar.payload import packed, unpacked
+from foldmap.bench.lidar.payload import folded_payload, unpacked
 from foldmap.geometry import SE2, MetricGrid
 from foldmap.lidar.bundle import Bundle
-from foldmap.lidar.codec import Decoder, global_spread
-from foldmap.lidar.fold import TILE_BLOCKS, encode_tiles
+from foldmap.lidar.codec import Decoder
+from foldmap.lidar.fold import TILE_BLOCKS, LearnedTiles
 from foldmap.lidar.match.exhaustive import coarse_headings_rad
 from foldmap.lidar.observation import Observation, rasterize
 from foldmap.lidar.source import BLOCK_PX, RasterMap
@@ -58,8 +58,7 @@ class LearnedCodec:
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
-        tiles = encode_tiles(self.bundle, raster, global_spread(raster), TILE_BLOCKS)
-        return packed(raster.grid, {(t.column, t.row): self.bundle.coder.encode(t.codes) for t in tiles})
+        return folded_payload(LearnedTiles(self.bundle, raster, TILE_BLOCKS), raster)
 
     def decode(self, payload: bytes) -> UnfoldedPayload:
         """Return the map that the localizer reads. Raises MapFormatError: the payload is not one of this codec."""

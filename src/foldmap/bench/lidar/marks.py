@@ -2,10 +2,8 @@
 
 from dataclasses import asdict
 
-import numpy as np
-
-from foldmap.bench.lidar.payload import packed, unpacked
-from foldmap.lidar.marks.fold import TILE_CELLS, MarkTiles, tiles_of
+from foldmap.bench.lidar.payload import folded_payload, unpacked
+from foldmap.lidar.marks.fold import TILE_CELLS, MarkTiles
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.source import RasterMap
@@ -19,12 +17,7 @@ class MarksCodec:
 
     def encode(self, raster: RasterMap) -> bytes:
         """Return placement and coded tiles; see `Codec`."""
-        coder, tiles = MarkTiles(self.model, raster), dict[tuple[int, int], bytes]()
-        for row, column in np.ndindex(*tiles_of(raster, coder.side_px)):
-            tile = coder.tile(raster, row, column)
-            if tile is not None:
-                tiles[column, row] = tile.payload
-        return packed(raster.grid, tiles)
+        return folded_payload(MarkTiles(self.model, raster), raster)
 
     def decode(self, payload: bytes) -> MarksMap:
         """Return the map that the localizer reads. Raises MapFormatError: the payload is not one of this codec."""

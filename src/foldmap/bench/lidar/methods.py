@@ -20,7 +20,7 @@ from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.online_protocol import OnlineLocalizer, TrackingLocalizer
 from foldmap.errors import ConfigError, ModelError
 from foldmap.lidar.bundle import Bundle, require_fold
-from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for, marks_for
+from foldmap.lidar.defaults import RESOLUTION_SLACK, bundles_for, marks_for, suits
 from foldmap.lidar.marks.model import MarksModel
 
 MATCHERS = ("ncc", "localizer", "learned")
@@ -52,7 +52,7 @@ class Choice:
 
 def fitting(bundles: Sequence[Bundle], resolution_m: float) -> list[Bundle]:
     """Those of some bundles that take maps of a pixel size. Raises ModelError: none does."""
-    near = [b for b in bundles if 1 / RESOLUTION_SLACK <= b.resolution_m / resolution_m <= RESOLUTION_SLACK]
+    near = [b for b in bundles if suits(b, resolution_m)]
     if not near:
         known = ", ".join(f"{b.name} ({b.resolution_m:g} m)" for b in bundles) or "none"
         raise ModelError(f"no model is for {resolution_m:g} m pixels; given: {known}", "give a model for this map")

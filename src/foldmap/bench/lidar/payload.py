@@ -7,8 +7,13 @@ A placement is a byte that says which of the next three are doubles, then resolu
 import struct
 from collections.abc import Mapping
 
+import numpy as np
+
 from foldmap.errors import MapFormatError, MapInputError
 from foldmap.geometry import MetricGrid
+from foldmap.lidar.fold import TileCoder
+from foldmap.lidar.marks.fold import tiles_of
+from foldmap.lidar.source import RasterMap
 from foldmap.street.graph.varint import fold_sign, pack, unfold_sign, unpack
 
 _DOUBLE = struct.Struct("<d")
@@ -65,6 +70,14 @@ def packed(grid: MetricGrid, tiles: Mapping[tuple[int, int], bytes]) -> bytes:
     """Join coded tiles, by (column, row), and where they lie."""
     joined = placement(grid) + pack([len(tiles)])
     return joined + b"".join(pack([*place, len(coded)]) + coded for place, coded in tiles.items())
+
+
+def folded_payload(coder: TileCoder, raster: RasterMap) -> bytes:
+    """The tiles of a raster in a code of the product, as a .fold file has them."""
+    every = (
+        (row, column, coder.tile(raster, row, column)) for row, column in np.ndindex(*tiles_of(raster, coder.side_px))
+    )
+    return packed(coder.grid, {(column, row): tile.payload for row, column, tile in every if tile is not None})
 
 
 def unpacked(payload: bytes) -> tuple[MetricGrid, dict[tuple[int, int], bytes]]:

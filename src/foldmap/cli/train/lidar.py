@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap train lidar -o out/train --preset small-16x --rate 3\n"
+    "  foldmap train lidar -o out/train --preset small-8x --resolution 0.1\n"
     "  foldmap train lidar -o out/train --map city.tif --start model.safetensors\n"
     "  foldmap train lidar -o out/train --map aeva.tif --map-query avia.tif --relief-band 3\n"
     "  foldmap train lidar -o out/train --sweeps drive/ --poses poses.txt\n"
@@ -39,15 +40,13 @@ def lidar(
     pairs: Annotated[Path | None, option(DATA, "Cache of the town's pairs; OUTPUT/pairs if left out.")] = None,
     pair_count: Annotated[int, option(DATA, "Pairs to draw where none are cached.")] = 1000,
     coarse: Annotated[bool, option(DATA, "The town at 0.33 m instead of 0.05 m.", "--coarse")] = False,
-    relief: Annotated[
-        bool, option(DATA, "The town with relief mixed in, for maps with --relief-band.", "--relief")
-    ] = False,
+    relief: Annotated[bool, option(DATA, "The town with relief mixed in, for --relief-band.", "--relief")] = False,
     relief_band: Annotated[int | None, option(DATA, "Of the maps: band of the variance of heights, to mix in.")] = None,
     map_query: Annotated[Path | None, option(DATA, "Queries are crops of this GeoTIFF of the same place.")] = None,
     query_offset: Annotated[
         tuple[float, float], option(DATA, "Map minus query coordinates, east and north, metres.")
     ] = (0.0, 0.0),
-    resolution: Annotated[float, option(DATA, "Pixel size for sweeps, metres.")] = 0.05,
+    resolution: Annotated[float | None, option(DATA, "Pixel size of sweeps and the town, metres; 0.05.")] = None,
     guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
     intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
     time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
@@ -85,6 +84,7 @@ def lidar(
         raise ConfigError("several sources of pairs were named", "give one of --town, --map and --sweeps")
     require_both(sweeps, poses)
     _check_relief(relief, relief_band, map_tif, sweeps)
+    kind: dict[str, Any] = {"resolution_m": _one_size(coarse, resolution), "coarse": coarse, "relief": relief}
     if smoke:
         steps, matcher_steps, batch, pair_count = 12, 12, 2, min(pair_count, 20)
         if preset is None:
@@ -95,7 +95,7 @@ def lidar(
     )
 
     def of_town(folder: Path) -> LidarPairs:
-        return lidar_pairs.pairs_of_town(folder, pair_count, seed, coarse=coarse, relief=relief, smoke=smoke)
+        return lidar_pairs.pairs_of_town(folder, pair_count, seed, smoke=smoke, **kind)
 
     if map_tif is not None:
         source = lidar_pairs.pairs_of_raster(
@@ -103,7 +103,7 @@ def lidar(
         )
     elif sweeps is not None and poses is not None:
         source = lidar_pairs.pairs_of_drive(
-            sweeps, poses, resolution, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
+            sweeps, poses, resolution or 0.05, guard, intensity_scale, smoke=smoke, time_limit_s=time_limit
         )
         if pairs is not None:
             source = lidar_pairs.mixed_pairs(source, of_town(pairs))
@@ -116,6 +116,12 @@ def lidar(
     with bars() as begin:
         summary = train_lidar(source, output, run, begin, say)
     put(summary, as_json)
+
+
+def _one_size(coarse: bool, resolution_m: float | None) -> float | None:
+    if coarse and resolution_m is not None:
+        raise ConfigError("--coarse and --resolution are two pixel sizes", "give one of them")
+    return resolution_m
 
 
 def _check_relief(relief: bool, relief_band: int | None, map_tif: Path | None, sweeps: str | None) -> None:

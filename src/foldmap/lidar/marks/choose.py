@@ -20,7 +20,7 @@ import numpy as np
 from foldmap.errors import MapFormatError
 from foldmap.lidar.marks.contrast import box_sums, local_moments, median_spread, odd, smoothed
 from foldmap.lidar.marks.telling import REACH_M, told_by
-from foldmap.lidar.source import RasterMap, RasterSource, median_by_weight, some_blocks
+from foldmap.lidar.source import RasterMap, RasterSource, cells_of, median_by_weight, some_blocks
 from foldmap.types import BoolArray, FloatArray
 
 _STEP = 0.2  # between the thresholds of neighbourhoods that are tried
@@ -188,13 +188,6 @@ class _Cells:
             lead += np.float32(recipe.told) * told_by(bright, self.seen, marks, cell_m)
             marks = _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)
         return ChosenCells(marks, lead)
-
-
-def cells_of(image: FloatArray, cell_px: int) -> FloatArray:
-    """Sums over cells, float32 (H / c, W / c)."""
-    height, width = (side // cell_px for side in image.shape)
-    total: FloatArray = image.reshape(height, cell_px, width, cell_px).sum((1, 3), dtype=np.float32)
-    return total
 
 
 def _thresholds(bright: FloatArray, seen: BoolArray, recipe: MarkRecipe, least: float, cell_m: float) -> FloatArray:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from foldmap.coding.pricing import prices_of
-from foldmap.lidar.marks.choose import MapLevel, cells_of, map_level, marks_of
+from foldmap.lidar.marks.choose import MapLevel, map_level, marks_of
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.marks.thrift import thrifty
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.source import RasterSource, cells_of
 from foldmap.types import BoolArray, FloatArray
 
 TILE_CELLS = 640
@@ -53,7 +53,7 @@ class MarkTiles:
     def __init__(
         self, model: MarksModel, source: RasterSource, level: MapLevel | None = None, tile_cells: int = TILE_CELLS
     ) -> None:
-        self.model, self._resolution_m = model, source.grid.resolution_m
+        self.model, self.grid, self._resolution_m = model, source.grid, source.grid.resolution_m
         self._cell = model.recipe.cell_px(self._resolution_m)
         self._level = map_level(source, model.recipe) if level is None else level
         # An even number of cells, so that cells have their colours wherever the tile lies.

@@ -13,12 +13,11 @@ import numpy as np
 
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.geometry import MetricGrid
-from foldmap.lidar.marks.choose import cells_of
 from foldmap.lidar.marks.fold import tiles_of
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.shipped import MODEL, OUTLINE, UPRIGHT, shelf, weights_folder
-from foldmap.lidar.source import RasterSource
+from foldmap.lidar.source import RasterSource, cells_of
 
 CELL_M = 0.5
 TILE_CELLS = 256

@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from foldmap.errors import ConfigError
 from foldmap.lidar.normalize import normalize, spread_of
-from foldmap.types import BoolArray, FloatArray
+from foldmap.lidar.source import reduced
+from foldmap.types import AnyArray, BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,20 @@ class RasterPair:
     sweep_intensity: FloatArray
     sweep_observed: BoolArray
     shift_px: tuple[float, float] = (0.0, 0.0)
+
+    def reduced(self, step: int) -> RasterPair:
+        """The same in pixels ``step`` times as large, less what is left over at the lower and right rims."""
+        cut = [np.array(of.shape) % step for of in (self.map_observed, self.sweep_observed)]
+        row_px, column_px = (np.array(self.shift_px) + 0.5 * (cut[0] - cut[1])) / step  # centres move with the rims
+        maps = reduced(_whole(self.map_intensity, step), _whole(self.map_observed, step), step)
+        sweeps = reduced(_whole(self.sweep_intensity, step), _whole(self.sweep_observed, step), step)
+        return RasterPair(*maps, *sweeps, (float(row_px), float(column_px)))
+
+
+def _whole(image: AnyArray, step: int) -> AnyArray:
+    """What of an image is whole pixels of so many."""
+    height, width = (side // step * step for side in image.shape)
+    return image[:height, :width]
 
 
 class SomePairs(Sequence[Any]):

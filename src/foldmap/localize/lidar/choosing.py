@@ -19,6 +19,7 @@ import numpy as np
 from foldmap.geometry import SE2
 from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.codec import Decoder, encode_raster
+from foldmap.lidar.defaults import step_of
 from foldmap.lidar.fit_coder import raster_of
 from foldmap.lidar.fold import stored_model
 from foldmap.lidar.marks.fit import marks_in_memory
@@ -150,12 +151,13 @@ def map_calibration(
     is refused by what else must hold needs no distinction to be refused by, and counts as one of none. A MapInputError
     where the map shows too little ground.
     """
-    resolution_m, rng = source.grid.resolution_m, np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     others = replace(thresholds_of(SimpleNamespace(model=model)), warn_distinction=0.0)
     distances, distinctions = list[float](), list[float]()
     fits, rivals = list[float](), list[float]()
     before = list[Observation]()
-    for pair in simulated_places(source, places, seed):
+    for drawn in simulated_places(source, places, seed):
+        pair, resolution_m = in_pixels_of(model, drawn, source.grid.resolution_m)
         opened, own = in_memory(model, raster_of(pair, resolution_m))[0], observation_of(pair, resolution_m)
         for _ in range(2):
             attempt, _, distance = attempt_pair(opened, pair, own, _PRIOR_M, rng)
@@ -196,10 +198,17 @@ def _tried(
     model: Bundle | MarksModel, pair: RasterPair, resolution_m: float, rng: np.random.Generator
 ) -> tuple[float, bool, float, float]:
     """Error in metres, whether it was `ok`, bits and m2 of one place."""
-    raster = raster_of(pair, resolution_m)
-    opened, payload_bytes = in_memory(model, raster)
+    observed_m2 = float(pair.map_observed.sum()) * resolution_m**2  # of the map as it was brought
+    pair, resolution_m = in_pixels_of(model, pair, resolution_m)
+    opened, payload_bytes = in_memory(model, raster_of(pair, resolution_m))
     attempt, error_m, _ = attempt_pair(opened, pair, observation_of(pair, resolution_m), _PRIOR_M, rng)
-    return error_m, attempt.estimate.status is Status.OK, 8 * payload_bytes, raster.observed_m2
+    return error_m, attempt.estimate.status is Status.OK, 8 * payload_bytes, observed_m2
+
+
+def in_pixels_of(model: Bundle | MarksModel, pair: RasterPair, resolution_m: float) -> tuple[RasterPair, float]:
+    """A pair in the pixels that a map is folded in with a model (`foldmap.lidar.defaults.step_of`), and their size."""
+    step = max(1, step_of(model, resolution_m))
+    return (pair if step == 1 else pair.reduced(step)), step * resolution_m
 
 
 def in_memory(model: Bundle | MarksModel, raster: RasterMap) -> tuple[Any, int]:

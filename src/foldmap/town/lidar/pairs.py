@@ -14,22 +14,31 @@ from foldmap.types import BoolArray, ByteArray, FloatArray
 SHARD_PAIRS = 25
 LEVELS = 250.0
 """Stored byte = intensity x LEVELS, clipped: finer than the lidars' own steps."""
+_SIDES_M = (32.0, 38.0, 24.0, 30.0)  # rows and columns of a fine crop of the map, and of its query
+_FINE_M = (0.03, 0.25)
 
 
-def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False, relief: bool = False) -> None:
-    """Write ``count`` pairs; pair k depends on (seed, k) alone, and shards that exist are kept.
+def write_pairs(
+    folder: Path, count: int, seed: int, *, resolution_m: float = 0.05, coarse: bool = False, relief: bool = False
+) -> None:
+    """Write ``count`` pairs; pair k depends on (seed, k) and the pixel size alone, and shards that exist are kept.
 
-    Coarse ones have 0.33 m pixels, crops of 192 px, queries of 128 px and mixed lidars, instead of 5 cm; with
-    ``relief``, both images have it mixed in. Raises ConfigError: no pairs were asked for.
+    Crops are of 32 x 38 m, queries of 24 x 30 m. Coarse ones have 0.33 m pixels whatever the resolution, crops of
+    192 px, queries of 128 px and mixed lidars; with ``relief``, both images have it mixed in. Raises ConfigError: no
+    pairs were asked for, or of pixels that a network of fine maps has no use for.
     """
     if count < 1:
         raise ConfigError(f"{count} pairs", "ask for at least one")
+    if not _FINE_M[0] <= resolution_m <= _FINE_M[1]:
+        raise ConfigError(
+            f"the town in pixels of {resolution_m:g} m", f"give {_FINE_M[0]:g} to {_FINE_M[1]:g} m, or --coarse"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, count, SHARD_PAIRS):
         path = folder / f"pairs-{first // SHARD_PAIRS:05d}.npz"
         if path.exists():
             continue
-        pairs = [_draw(seed, k, coarse, relief) for k in range(first, min(first + SHARD_PAIRS, count))]
+        pairs = [_draw(seed, k, coarse, relief, resolution_m) for k in range(first, min(first + SHARD_PAIRS, count))]
         scratch = path.with_suffix(".part")
         with scratch.open("wb") as stream:
             np.savez(
@@ -45,10 +54,14 @@ def write_pairs(folder: Path, count: int, seed: int, *, coarse: bool = False, re
         scratch.replace(path)
 
 
-def _draw(seed: int, index: int, coarse: bool, relief: bool = False) -> TrainingPair:
+def _draw(seed: int, index: int, coarse: bool, relief: bool = False, resolution_m: float = 0.05) -> TrainingPair:
     rng = np.random.default_rng([seed, index])
     if not coarse:
-        return sample_pair(rng, relief=relief)
+        rows, columns, query_rows, query_columns = (round(side_m / resolution_m) for side_m in _SIDES_M)
+        sweep_size_px = query_rows, query_columns
+        return sample_pair(
+            rng, resolution_m=resolution_m, map_size_px=(rows, columns), sweep_size_px=sweep_size_px, relief=relief
+        )
     names: tuple[SensorName, ...] = ("spinning64", "spinning128", "rosette")
     sensors: dict[str, SensorName] = {"sensor": names[rng.integers(3)], "map_sensor": names[rng.integers(3)]}
     sweeps = int(rng.choice([20, 40] if sensors["sensor"] == "rosette" else [1, 5, 20, 40]))
@@ -97,11 +110,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resolution", type=float, default=0.05, help="pixel size in metres")
     parser.add_argument("--coarse", action="store_true", help="0.33 m pixels, larger ground, mixed lidars")
     parser.add_argument("--relief", action="store_true", help="mix the scatter of heights into both images")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    write_pairs(options.output, options.count, options.seed, coarse=options.coarse, relief=options.relief)
+    sizes = {"resolution_m": options.resolution, "coarse": options.coarse}
+    write_pairs(options.output, options.count, options.seed, relief=options.relief, **sizes)
 
 
 if __name__ == "__main__":
