@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
@@ -78,7 +79,7 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
             rasterio.shutil.copy(plain, cloud, driver="COG", **deflated, **blocks)
             require_written(cloud, observed_px)
             put_whole(cloud, path)
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError) as error:  # copies raise GDAL's own
         raise ConfigError(f"{path} cannot be written: {error}", "check space and permissions") from error
     return float(observed_px) * grid.resolution_m**2
 
