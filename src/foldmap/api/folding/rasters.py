@@ -152,6 +152,8 @@ def _require_possible(options: LidarOptions) -> None:
         raise ConfigError("--model says which code, too", "leave --codec out")
     if options.codec == "marks" and options.tile_blocks is not None:
         raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
+    if options.tile_blocks is not None and not 1 <= options.tile_blocks <= 16:
+        raise ConfigError(f"{options.tile_blocks} blocks a tile", "give 1 to 16")
 
 
 def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:
