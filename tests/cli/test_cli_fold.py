@@ -150,6 +150,8 @@ def test_kinds_are_mixed_and_each_layer_is_said(run: Run, place: Path, tmp_path:
         (["map.tif", "-o", "x.fold", "--model", "missing"], "cannot be read"),
         (["map.tif", "-o", "x.fold", "--model", "map.tif"], "the model"),
         (["map.tif", "-o", "x.fold", "--band", "3", "--model", "model.safetensors"], "has no band 3"),
+        (["map.tif", "-o", "x.fold", "--band", "0", "--model", "model.safetensors"], "has no band 0, only 1 to 1"),
+        (["map.tif", "-o", "x.fold", "--tile-blocks", "17"], "17 blocks a tile"),
         (["rotated.tif", "-o", "x.fold", "--model", "model.safetensors"], "rotated"),
         (["empty.tif", "-o", "x.fold", "--model", "model.safetensors"], "no observed ground"),
         (["coarse.tif", "-o", "x.fold", "--model", "model.safetensors"], "1 m pixels"),

@@ -124,9 +124,11 @@ def test_a_prior_of_the_first_sweep_begins_a_drive(run: Run, drive: Path, tmp_pa
     ("given", "message"),
     [
         ((), "sweeps need prior poses"),
-        (("--odometry", "odometry.txt", "--radius", "2"), "--radius is of sweeps with priors"),
         (("--gps", "fixes.csv"), "fixes alone do not say how the vehicle moves"),
         (("--poses", "truth.txt", "--gps-sigma", "3"), "--gps-sigma is of fixes"),
+        (("--odometry", "odometry.txt", "--radius", "3"), "--radius is not heeded where a drive begins anywhere"),
+        (("--poses", "truth.txt", "--sensor-height", "-1"), "sensor_height_m is -1"),
+        (("--poses", "truth.txt", "--heading-range", "-5"), "and -5.0 degrees"),
         (("--poses", "truth.txt", "--gps", "degrees.csv"), "the map is in a local frame"),
         (("--poses", "truth.txt", "--gps", "far.csv"), "from the map"),
         (("--poses", "truth.txt", "--gps", "bad.csv"), "bad.csv, line 3: could not convert"),

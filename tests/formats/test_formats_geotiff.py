@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,23 @@ def test_write_map(tmp_path: Path) -> None:
     digests = {hashlib.sha256((tmp_path / f"{name}.tif").read_bytes()).hexdigest() for name in "ab"}
     assert len(digests) == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("share", [0.5, 0.97, 0.9999])
+def test_a_map_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path, share: float) -> None:
+    import resource
+
+    grid = MetricGrid(500_000.0, 5_400_000.0, 0.05, 384, 256, "")
+    write_map_geotiff(tmp_path / "a.tif", grid, make_tiles(), 128)
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * (tmp_path / "a.tif").stat().st_size), most))
+    try:
+        with pytest.raises(ConfigError, match=r"b\.tif cannot be written"):
+            write_map_geotiff(tmp_path / "b.tif", grid, make_tiles(), 128)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_write_refuses(tmp_path: Path) -> None:

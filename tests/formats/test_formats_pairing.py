@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.name_times import natural_key
+from foldmap.formats.sweeps.drives import open_drive
 from foldmap.formats.sweeps.pairing import pair_sweeps
 
 
@@ -114,3 +116,28 @@ def test_frame_numbers_are_no_times() -> None:
 def test_files_of_one_name_in_two_folders_go_folder_by_folder() -> None:
     names = [f"{folder}/{k:03d}.bin" for folder in ("part1", "part2", "part10") for k in range(3)]
     assert ordered(names[::-1]) == names
+
+
+def test_sweeps_between_two_rows_lie_between_them(tmp_path: Path) -> None:
+    """A bend of 20 m at 13 m/s, poses at 100 Hz: the row nearest in time would be 5 cm off along the way."""
+    rng, radius_m, rate = np.random.default_rng(4), 20.0, 13.0 / 20.0
+    sweeps = tmp_path / "sweeps"
+    sweeps.mkdir()
+    taken_s = 100.004 + 0.1 * np.arange(5)
+    for time_s in taken_s:
+        points = np.column_stack([rng.uniform(-15, 15, (4000, 2)), np.full(4000, -1.73), rng.random(4000)])
+        points.astype(np.float32).tofile(sweeps / f"{time_s:.3f}.bin")
+
+    def row(time_s: float) -> str:
+        angle = rate * (time_s - 100)
+        place = f"{radius_m * math.sin(angle):.9f} {radius_m * (1 - math.cos(angle)):.9f} 1.73"
+        return f"{time_s:.6f} {place} 0 0 {math.sin(angle / 2):.9f} {math.cos(angle / 2):.9f}\n"
+
+    (tmp_path / "poses.txt").write_text("".join(row(99.9 + 0.01 * k) for k in range(80)))
+    drive = open_drive(sweeps, tmp_path / "poses.txt", aligned=False)
+    assert drive.times_s is not None
+    np.testing.assert_allclose(drive.times_s, taken_s, atol=1e-6)
+    for time_s, pose in zip(taken_s, drive.world_SE3_sensors, strict=True):
+        angle, found = rate * (time_s - 100), pose.to_se2()
+        here = [radius_m * math.sin(angle), radius_m * (1 - math.cos(angle)), angle]
+        np.testing.assert_allclose([found.x_m, found.y_m, found.heading_rad], here, atol=3e-4)

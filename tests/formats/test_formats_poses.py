@@ -145,6 +145,7 @@ GOOD_TUM = "1 0 0 0 0 0 0 1\n"
         ("1 0 0 0 0 1 0 0 0 0 -1 0\n", "line 1: .*right-handed"),
         (GOOD_TUM + "0.5 0 0 0 0 0 0 1\n", "line 2: time 0.5 s does not follow 1 s"),
         (GOOD_TUM + GOOD_TUM, "line 2: time 1 s does not follow"),
+        ("1700000000.25 0 0 0 0 0 0 1\n1700000000.125 0 0 0 0 0 0 1\n", r"00\.125 s does not follow 17"),
         (GOOD_TUM + "2 0 0 0 0 0 0 0\n", "line 2: the quaternion has length 0"),
         (GOOD_TUM + "2 0 0 0 0 0 0 nan\n", "line 2: NaN"),
         (GOOD_TUM + GOOD_KITTI, "line 2: 12 columns"),

@@ -21,6 +21,7 @@ from foldmap.lidar.mapping.belonging import (
     check_poses,
     pairs_to_compare,
     probed,
+    storeys_note,
 )
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.events import Event, OdometryEvent, SweepEvent
@@ -220,7 +221,7 @@ def test_displacements_are_measured(sweeps: list[Sweep]) -> None:
         (lambda p: p + np.float32([512345.67, 5412345.67, 110.0]), "5,436.5 km from the sensor .*sensor's frame"),
         (lambda p: p * np.float32(1000), "from the sensor all around .*metres"),
         (lambda p: p * np.float32([1, -1, -1]), "1.7[0-9] m above the sensor"),
-        (lambda p: p + np.float32([3.0, 2.0, 1.73]), "above the sensor .*world's frame"),
+        (lambda p: p + np.float32([3.0, 2.0, 1.73]), r"points' origin.*base_link.*world's frame"),
         # another axis up: walls, and few far returns that look like ground
         (lambda p: np.where(np.arange(len(p))[:, None] % 20, p[:, [2, 0, 1]], p * FLAT - DEEP), "turn their axes"),
     ],
@@ -229,6 +230,13 @@ def test_sweeps_of_another_frame(sweeps: list[Sweep], change: Callable[[np.ndarr
     other = [Sweep(change(sweep.points_sensor_m), sweep.intensity) for sweep in sweeps[:3]]
     with pytest.raises(SweepInputError, match=match):
         check(other, drive()[:3])
+
+
+def test_poses_above_each_other_are_told() -> None:
+    """Two storeys of a car park, and a ramp of 15 % that is driven once: of that each place has one height."""
+    above = [turned(at_m=(*pose.translation_m[:2], pose.translation_m[2] + 2.8)) for pose in drive()]
+    assert "2.8 m above each other" in storeys_note([*drive(), *above])
+    assert storeys_note([turned(at_m=(k * 1.0, 0.0, 0.15 * k)) for k in range(60)]) == storeys_note([]) == ""
 
 
 @pytest.mark.shared

@@ -20,6 +20,7 @@ from foldmap.api import opened
 from foldmap.api.photo import Photo
 from foldmap.atlas import FoldFile, update
 from foldmap.geometry.quaternion import inverse_rigid
+from foldmap.service.questions import read_question
 from foldmap.types import DoubleArray
 from foldmap.visual.features.images import read_image_bytes
 from tests.service.conftest import HERE, TIME_MS, Client, ServedStreet
@@ -259,3 +260,21 @@ def test_ids_that_are_no_utf8_come_back(client: Client, street: ServedStreet) ->
 def test_the_seal_names_the_map(client: Client, street: ServedStreet) -> None:
     with FoldFile.open(street.folder / "map.fold") as file:
         assert client.post(PATH, json=street.asked()).headers["foldmap-seal"] == file.seal.hex()
+
+
+@pytest.mark.parametrize("sent", ["bom", "url", "unpadded", "in lines"])
+def test_an_image_is_read_however_clients_write_json_and_base64(sent: str) -> None:
+    payload = np.random.default_rng(3).bytes(64 * 50)
+    text = base64.b64encode(payload).decode()
+    assert ("+" in text, "/" in text, text.endswith("=")) == (True, True, True)
+    if sent == "url":
+        text = base64.urlsafe_b64encode(payload).decode()
+    elif sent == "unpadded":
+        text = text.rstrip("=")
+    elif sent == "in lines":
+        text = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76))
+    camera = {"model": "PINHOLE", "modelParams": [60, 60, 32, 25]}
+    reading = {"imageFormat": "GRAY8", "size": [64, 50], "imageBytes": text, "params": camera}
+    body = json.dumps({"sensorReadings": {"cameraReadings": [reading]}}).encode()
+    question = read_question(b"\xef\xbb\xbf" + body if sent == "bom" else body, 10_000)
+    assert question.pixels.tobytes() == payload

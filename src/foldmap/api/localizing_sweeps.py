@@ -56,7 +56,8 @@ def localize_sweeps(
     """
     heading_range_rad = math.radians(heading_range_deg)
     if not (math.isfinite(radius_m) and radius_m > 0 and 0 <= heading_range_rad <= math.pi):
-        raise ConfigError(f"a search of {radius_m} m", "give a positive radius, and 0 to 180 degrees of heading")
+        window = f"a search of {radius_m} m and {heading_range_deg} degrees"
+        raise ConfigError(window, "give a positive radius, and 0 to 180 degrees of heading")
     given = SweepInputs(sweeps, poses, odometry, gps, gps_sigma_m, calibration, intensity_scale, time_limit_s)
     if poses is None and gps is None:
         if odometry is None and town.outline is None:

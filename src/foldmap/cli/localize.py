@@ -271,12 +271,13 @@ def _options_of(context: typer.Context, kind: str) -> dict[str, Any]:
     for name in {"max_keypoints", "max_side"} & said if not said & {"photos", "observations"} else ():
         label = f"--{name.replace('_', '-')}"
         raise ConfigError(f"{label} is of features that are extracted", "give --photos, or leave it out")
+    if kind == "lidar" and not said & {"poses", "gps"}:
+        for one in context.command.params:
+            if one.name in said & {"radius_m", "heading_range_deg", "aggregate", "sensor_height_m"}:
+                cure = "give --poses or --gps too, or leave it out"
+                raise ConfigError(f"{one.opts[0]} is not heeded where a drive begins anywhere in the map", cure)
     if "picture_of" in said and "picture" not in said:
         raise ConfigError("--picture-of is of the picture", "give --picture too, or leave it out")
-    near_prior = {"radius_m", "heading_range_deg", "aggregate", "sensor_height_m"} & said
-    if kind == "lidar" and near_prior and not said & {"poses", "gps"}:
-        label = f"--{min(near_prior).removesuffix('_m').removesuffix('_deg').replace('_', '-')}"
-        raise ConfigError(f"{label} is of sweeps with priors", "give --poses or --gps too, or leave it out")
     if "gps_sigma_m" in said and "gps" not in said:
         raise ConfigError("--gps-sigma is of fixes", "give --gps too, or leave it out")
     if "matcher_weights" in said and own["matcher"] != "lightglue":

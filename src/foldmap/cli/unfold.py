@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,8 +88,8 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
     from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
-    from foldmap.atlas.whole import scratch_beside
-    from foldmap.formats.raster.write import tiled_profile
+    from foldmap.atlas.whole import put_whole, scratch_beside
+    from foldmap.formats.raster.write import require_written, tiled_profile
     from foldmap.lidar.folded import open_lidar
 
     folded = open_lidar(file)
@@ -110,7 +109,8 @@ def _unfold_embedding(file: FoldFile, output: Path, report: Report) -> dict[str,
                         values = np.where(known, decoded, np.float32("nan")).astype(np.float32)
                         dataset.write(values, window=Window(column, row, width, height))
                     report(done, len(corners))
-            os.replace(scratch / "embedding.tif", output)
+            require_written(scratch / "embedding.tif", known_px)
+            put_whole(scratch / "embedding.tif", output)
         except (RasterioError, OSError) as error:
             raise ConfigError(f"{output} cannot be written: {error}", "check space and permissions") from error
     return {"channels": channels, "width_px": grid.width_px, "height_px": grid.height_px, "known_px": known_px}
@@ -150,7 +150,7 @@ def _npz(folded: FoldedVisual) -> bytes:
 
 def _unfold_region(file: FoldFile, output: Path, name: str | None) -> dict[str, Any]:
     """Write the lane graph of a region; the file appears only when it is whole."""
-    from foldmap.atlas.whole import scratch_beside
+    from foldmap.atlas.whole import put_whole, scratch_beside
     from foldmap.street.source import StreetMap
     from foldmap.street.unfold import FoldedStreet
 
@@ -164,7 +164,7 @@ def _unfold_region(file: FoldFile, output: Path, name: str | None) -> dict[str, 
         part = scratch / f"map{output.suffix.lower()}"
         _write_streets(street_map, part)
         try:
-            os.replace(part, output)
+            put_whole(part, output)
         except OSError as error:
             raise WriteError(f"{output} cannot be written: {error.strerror or error}", "check the folder") from error
     return {

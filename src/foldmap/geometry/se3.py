@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from foldmap.errors import PoseInputError
 from foldmap.geometry.se2 import SE2
@@ -62,6 +63,14 @@ class SE3:
     def apply(self, points_source_m: DoubleArray) -> DoubleArray:
         """Transform points of shape (N, 3) from the source to the target frame."""
         return np.asarray(points_source_m, dtype=np.float64) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+
+    def towards(self, other: SE3, share: float) -> SE3:
+        """The pose a share of the way to another: places on a straight line, rotations by the shortest turn."""
+        turn = Rotation.from_matrix(self.matrix[:3, :3].T @ other.matrix[:3, :3]).as_rotvec()
+        pose = np.eye(4)
+        pose[:3, :3] = self.matrix[:3, :3] @ Rotation.from_rotvec(share * turn).as_matrix()
+        pose[:3, 3] = (1 - share) * self.translation_m + share * other.translation_m
+        return SE3(pose)
 
     def to_se2(self) -> SE2:
         """Project to the plane: x, y and the heading of the source x axis."""

@@ -173,6 +173,7 @@ class SweepStack:
     ) -> None:
         if not 1 <= most <= 100:
             raise ConfigError(f"{most} sweeps an observation", "give 1 to 100")
+        check_lengths(**({} if sensor_height_m is None else {"sensor_height_m": sensor_height_m}))
         self._resolution_m, self._sensor_height_m = resolution_m, sensor_height_m
         self._kept: deque[tuple[DoubleArray, FloatArray, SE2]] = deque(maxlen=most)
         self._standing: deque[DoubleArray] | None = deque(maxlen=most) if relief else None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from foldmap.atlas.whole import write_whole
 from foldmap.formats.extras import extra
 from foldmap.report.run_figures import STATUS_COLOURS
 from foldmap.types import AnyArray, DoubleArray
@@ -59,7 +60,9 @@ def write_recording(
     true: DoubleArray | None = None,
     seen: Iterable[Shown] = (),
 ) -> None:
-    """Write a recording that ``rerun PATH`` opens; a MissingExtraError where rerun is not installed.
+    """Write a recording that ``rerun PATH`` opens, whole or not at all.
+
+    Raises a MissingExtraError where rerun is not installed, a WriteError where the file cannot be written.
 
     Args:
         path: the .rrd file.
@@ -70,7 +73,8 @@ def write_recording(
     """
     rr = extra("rerun", "a recording")
     with rr.RecordingStream("foldmap", recording_id=path.stem) as stream:
-        stream.save(str(path), default_blueprint=_blueprint(extra("rerun.blueprint", "a recording")))
+        made = stream.memory_recording()  # rerun waits for ever where a file of its own meets a full disk
+        stream.send_blueprint(_blueprint(extra("rerun.blueprint", "a recording")))
         stream.log("map", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         for name, points in ground.items():
             shown = points[:: max(1, -(-len(points) // _MOST))]
@@ -87,6 +91,7 @@ def write_recording(
                 stream.log(f"map/{one.name}", rr.Points3D(one.points, radii=rr.Radius.ui_points(1.0)))
             if one.photo is not None:
                 stream.log(f"photos/{one.name}", rr.EncodedImage(path=one.photo))
+        write_whole(path, made.drain_as_bytes())
 
 
 def _log(rr: Any, stream: Any, moment: Moment, path_so_far: list[DoubleArray]) -> None:

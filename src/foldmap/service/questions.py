@@ -78,7 +78,7 @@ def read_question(body: bytes, max_pixels: int) -> PhotoQuestion:
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
     try:
-        return _is_object(load_json("the request", body.decode("utf-8")), "the request")
+        return _is_object(load_json("the request", body.decode("utf-8-sig")), "the request")
     except (UnicodeDecodeError, MapFormatError) as error:
         reason = error.message if isinstance(error, MapFormatError) else f"the request is no UTF-8: {error}"
         raise bad_request(reason[:300], "send a GeoPoseProtocol request as JSON", "json") from error
@@ -98,7 +98,7 @@ def _pixels(reading: Mapping[str, Any], max_pixels: int) -> ByteArray:
         )
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        payload = base64.b64decode("".join(text.split()), validate=True)
+        payload = base64.b64decode(_standard(text), validate=True)
     except ValueError as error:
         raise bad_request("imageBytes are no base64", "send the image in base64") from error
     if size and not (len(size) == 2 and all(type(one) in (int, float) and 0 <= one < 1e6 for one in size)):
@@ -117,6 +117,12 @@ def _pixels(reading: Mapping[str, Any], max_pixels: int) -> ByteArray:
         said = f"the image is {found[0]} x {found[1]} px, its size is said to be {width} x {height}"
         raise bad_request(said, "send the intrinsics and the size of the image that is sent")
     return pixels
+
+
+def _standard(text: str) -> str:
+    """Base64 in its standard alphabet, in one line and padded, also of what was written for URLs (RFC 4648, 5)."""
+    joined = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    return joined + "=" * (-len(joined) % 4)
 
 
 def _camera(reading: Mapping[str, Any], width: int, height: int) -> Camera:

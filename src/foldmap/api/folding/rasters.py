@@ -85,7 +85,8 @@ def fold_rasters(
     """
     budget_bytes, beside = limits
     _require_possible(options)
-    band, tile_blocks = options.band or 1, TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
+    band = 1 if options.band is None else options.band
+    tile_blocks = TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes, said = options.relief_band is not None, {} if at_hand is None else at_hand.said
     coding = InParts(crew, writer.path, rasters, band, options.relief_band, options.gaps, note)
     with open_rasters(rasters, band, options.relief_band) as opened:
@@ -151,6 +152,8 @@ def _require_possible(options: LidarOptions) -> None:
         raise ConfigError("--model says which code, too", "leave --codec out")
     if options.codec == "marks" and options.tile_blocks is not None:
         raise ConfigError("--tile-blocks is of learned codes", "leave it, or --codec marks, out")
+    if options.tile_blocks is not None and not 1 <= options.tile_blocks <= 16:
+        raise ConfigError(f"{options.tile_blocks} blocks a tile", "give 1 to 16")
 
 
 def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> dict[str, int]:
@@ -262,7 +265,8 @@ def update_rasters(
     updater: FoldUpdater, rasters: Sequence[Path], options: LidarOptions, report: Report
 ) -> dict[str, Any]:
     """Fold the tiles again that new rasters on the same grid change; errors as `update_lidar`."""
-    bundle, band = None if options.model is None else read_model(options.model), options.band or 1
+    bundle = None if options.model is None else read_model(options.model)
+    band = 1 if options.band is None else options.band
     with ExitStack() as opened:
         source = opened.enter_context(open_rasters(rasters, band, options.relief_band))
         was = None if options.before is None else [options.before]

@@ -10,7 +10,7 @@ import numpy as np
 from foldmap.api import opened
 from foldmap.api.judging.answers import Answers, true_positions
 from foldmap.api.judging.runs import Run, map_ground, read_run
-from foldmap.errors import ConfigError, WriteError
+from foldmap.errors import ConfigError
 from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.geometry.quaternion import rigid_from_wxyz
 from foldmap.localize.journey.events import SweepEvent
@@ -49,10 +49,7 @@ def view_map(
         kinds = dict.fromkeys(layer.kind for layer in town.file.layers())
         ground = {kind: map_ground(town, kind, low, high) for kind in kinds}
     moments = [] if read is None else list(_moments(read.answers, true))
-    try:
-        write_recording(output, ground, moments, None if true is None else _known(true), _seen(seen, read))
-    except OSError as error:
-        raise WriteError(f"{output} cannot be written: {error}", "choose another folder") from error
+    write_recording(output, ground, moments, None if true is None else _known(true), _seen(seen, read))
     said = {name: len(points) for name, points in ground.items()}
     return {"view": str(output), "points": said, "moments": len(moments), "bytes": output.stat().st_size}
 

@@ -213,6 +213,7 @@ def build_lidar(
     from foldmap.atlas.whole import scratch_beside, together
     from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.sweeps.drives import open_drive
+    from foldmap.lidar.mapping.belonging import storeys_note
     from foldmap.lidar.mapping.raster import build_map
 
     started_s = time.perf_counter()
@@ -238,7 +239,7 @@ def build_lidar(
                 **asdict(settings),
             }
             save_settings(output, "build lidar", chosen)
-    notes = []
+    notes = [note] if (note := storeys_note(drive.world_SE3_sensors)) else []
     if left_out:
         notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
     if drive.alone:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
 
 from foldmap.errors import BagInputError, InputError
 from foldmap.formats.bags.messages import frame_of, pose_of, stamp_ns
@@ -122,7 +121,4 @@ class Transforms:
             return near[-1][1]
         (from_ns, a), (to_ns, b) = near
         share = min(max((time_ns - from_ns) / (to_ns - from_ns), 0.0), 1.0)
-        pose = np.eye(4)
-        pose[:3, :3] = Slerp([0.0, 1.0], Rotation.from_matrix([a.matrix[:3, :3], b.matrix[:3, :3]]))(share).as_matrix()
-        pose[:3, 3] = (1 - share) * a.translation_m + share * b.translation_m
-        return SE3(pose)
+        return a.towards(b, share)

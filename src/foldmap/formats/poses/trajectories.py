@@ -124,7 +124,7 @@ def read_tum_poses(path: Path, columns: PoseColumns | None = None) -> tuple[Doub
     norms = np.linalg.norm(rows[:, 4:], axis=1)
     for index, ((line, _), row) in enumerate(zip(every, rows, strict=True)):
         if index and row[0] <= rows[index - 1, 0]:
-            said = f"{path}, line {line}: time {row[0]:.9g} s does not follow {rows[index - 1, 0]:.9g} s"
+            said = f"{path}, line {line}: time {row[0]:.16g} s does not follow {rows[index - 1, 0]:.16g} s"
             raise PoseInputError(said, "sort the poses by time, each time once")
         if abs(norms[index] - 1.0) > _UNIT_TOLERANCE:
             said = f"{path}, line {line}: the quaternion has length {norms[index]:.4g}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window
 
@@ -76,8 +77,9 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
             deflated = {"COMPRESS": "DEFLATE", "LEVEL": 6, "PREDICTOR": 2, "OVERVIEW_RESAMPLING": "AVERAGE"}
             blocks = {"BLOCKSIZE": block_px, "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE"}
             rasterio.shutil.copy(plain, cloud, driver="COG", **deflated, **blocks)
+            require_written(cloud, observed_px)
             put_whole(cloud, path)
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError) as error:  # copies raise GDAL's own
         raise ConfigError(f"{path} cannot be written: {error}", "check space and permissions") from error
     return float(observed_px) * grid.resolution_m**2
 
@@ -123,6 +125,17 @@ def tiled_profile(grid: MetricGrid, bands: int, dtype: str, nodata: float, block
         "sparse_ok": True,
         "bigtiff": "IF_SAFER",
     }
+
+
+def require_written(path: Path, observed_px: int) -> None:
+    """Read a raster back: GDAL closes a file on a full disk without a word.
+
+    An OSError where not ``observed_px`` pixels of its first band hold values, a RasterioError where it is cut short.
+    """
+    with rasterio.open(path) as dataset:
+        masks = (dataset.read_masks(1, window=window) for _, window in dataset.block_windows(1))
+        if sum(int(np.count_nonzero(mask)) for mask in masks) != observed_px:
+            raise OSError("not all of it reached the disk")
 
 
 def _unit(values: FloatArray, observed: AnyArray) -> AnyArray:

@@ -29,6 +29,7 @@ from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
 _PERIOD_S = 0.1  # of most lidars: of two readings of the names' times the one nearer to it is meant
+_SAME_S, _DENSE_S = 1e-3, 0.2  # names are rounded to milliseconds; between rows farther apart nobody knows the way
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,10 @@ def open_drive(
     names = sequence.names
     pairing = pair_sweeps(names, len(trajectory), trajectory.times_s, str(poses), time_limit_s)
     chosen = sequence.chosen(pairing.sweeps)
-    world_SE3_sensors = [trajectory.world_SE3_sensors[row] for row in pairing.poses]
+    world_SE3_sensors, times_s = _at_sweeps(trajectory, pairing)
     check_poses(world_SE3_sensors, str(poses))
     _check_ground(chosen, world_SE3_sensors, str(sweeps))
     clock_s = np.zeros(len(names)) if pairing.times_s is None else pairing.times_s
-    times_s = None if trajectory.times_s is None else trajectory.times_s[list(pairing.poses)]
     alone = tuple((names[index], float(clock_s[index])) for index in pairing.alone)
     paired = tuple(names[index] for index in pairing.sweeps)
     drive = RecordedDrive(chosen, world_SE3_sensors, times_s, paired, trajectory, pairing, alone)
@@ -121,6 +121,23 @@ def open_unposed(sweeps: Path | str, intensity_scale: float | None = None) -> tu
     read = [reading for reading in read_name_times(sequence.names) if (np.diff(reading.times_s) > 0).all()]
     best = min(read, key=lambda one: abs(np.log(one.step_s / _PERIOD_S)), default=None)
     return sequence.chosen(range(len(sequence))), None if best is None else best.times_s
+
+
+def _at_sweeps(trajectory: Trajectory, pairing: Pairing) -> tuple[list[SE3], DoubleArray | None]:
+    """Poses of paired sweeps, and their times: between two rows of a dense trajectory, where names tell other times."""
+    rows, known_s = trajectory.world_SE3_sensors, trajectory.times_s
+    poses = [rows[row] for row in pairing.poses]
+    if known_s is None:
+        return poses, None
+    times_s = known_s[list(pairing.poses)]
+    if pairing.how == "time" and pairing.times_s is not None:
+        for k, (row, wanted_s) in enumerate(zip(pairing.poses, pairing.times_s[list(pairing.sweeps)], strict=True)):
+            off_s = float(wanted_s - known_s[row])
+            other = row + (1 if off_s > 0 else -1)
+            if abs(off_s) > _SAME_S and 0 <= other < len(rows) and abs(known_s[other] - known_s[row]) <= _DENSE_S:
+                share = off_s / float(known_s[other] - known_s[row])
+                poses[k], times_s[k] = rows[row].towards(rows[other], share), wanted_s
+    return poses, times_s
 
 
 def _check_ground(sequence: SweepSequence, world_SE3_sensors: Sequence[SE3], sweeps: str) -> None:

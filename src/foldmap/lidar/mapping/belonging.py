@@ -32,6 +32,7 @@ _LOWEST_SENSOR_M = 0.1
 _HIGH_SENSOR_M, _ON_GROUND_M, _LEAST_ON_GROUND = 6.0, 0.3, 0.1
 """Of four recordings, real and generated, 47 % of a sweep's returns and more lie on the ground; with another axis up
 12 % at most lie on what seems to be the ground, 9 m and more below."""
+_STOREY_M, _STOREY_CELL_M = 2.2, 5.0
 _PROBES = 5
 _STARTS = 4
 _GAPS = (1, 4, 10)
@@ -80,6 +81,22 @@ def check_digits(world_SE3_sensors: Sequence[SE3], where: str) -> None:
             )
 
 
+def storeys_note(world_SE3_sensors: Sequence[SE3]) -> str:
+    """What to say of poses that lie above each other, as in a car park; empty where none do."""
+    at_m = np.array([pose.translation_m for pose in world_SE3_sensors]).reshape(-1, 3)
+    cells, inverse = np.unique(np.floor(at_m[:, :2] / _STOREY_CELL_M), axis=0, return_inverse=True)
+    top_m, bottom_m = np.full(len(cells), -np.inf), np.full(len(cells), np.inf)
+    np.maximum.at(top_m, inverse.ravel(), at_m[:, 2])
+    np.minimum.at(bottom_m, inverse.ravel(), at_m[:, 2])
+    apart_m = float((top_m - bottom_m).max(initial=0.0))
+    if apart_m < _STOREY_M:
+        return ""
+    return (
+        f"poses of one place lie {apart_m:.1f} m above each other: a map is flat, and grounds above each other become "
+        "one (build each storey or bridge by itself; where heights only drift, nothing is wrong)"
+    )
+
+
 def _strides(matrices: DoubleArray) -> DoubleArray:
     """Displacements of at least a metre, each in the frame of the sensor at its start, (N, 3)."""
     strides, start = list[DoubleArray](), matrices[0]
@@ -117,7 +134,13 @@ def check_ground(sweeps: Sequence[Sweep], world_SE3_sensors: Sequence[SE3], wher
     if not found:
         return
     level_m = float(np.median([plane[2] for plane, _ in found]))
-    if level_m > -_LOWEST_SENSOR_M:
+    if abs(level_m) < _LOWEST_SENSOR_M:
+        raise SweepInputError(
+            f"{where}: the ground lies at the height of the points' origin, not below a sensor",
+            "sweeps must be in the sensor's frame: of a vehicle's, which begins on the ground (base_link), take the "
+            "sensor's height off the points' z and add it to the poses'; of the world's frame take the pose off",
+        )
+    if level_m > 0:
         raise SweepInputError(
             f"{where}: the ground lies {level_m:.2f} m above the sensor",
             "sweeps must be in the sensor's frame, x forward, y left, z up: turn them if z points down, and take the "

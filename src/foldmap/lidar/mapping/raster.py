@@ -6,7 +6,6 @@ of one sweep and one tile, however long the drive.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -55,7 +54,8 @@ class BuildSettings:
 
     def __post_init__(self) -> None:
         lengths_m = ("resolution_m", "max_range_m", "ground_tolerance_m")
-        check_lengths(**{name: getattr(self, name) for name in lengths_m})
+        said_m = {} if self.sensor_height_m is None else {"sensor_height_m": self.sensor_height_m}
+        check_lengths(**{name: getattr(self, name) for name in lengths_m}, **said_m)
         if not 0 <= self.min_range_m < self.max_range_m:
             raise ConfigError(f"min_range_m is {self.min_range_m}", "give a length from 0 to below max_range_m")
         if self.tile_px % 16 or not 16 <= self.tile_px <= 8192:
@@ -64,8 +64,6 @@ class BuildSettings:
             raise ConfigError("buffer_returns and max_tile_returns count returns", "give positive numbers")
         if not self.min_step_m >= 0:
             raise ConfigError(f"min_step_m is {self.min_step_m}", "give a length in metres, 0 to use every sweep")
-        if self.sensor_height_m is not None and not (math.isfinite(self.sensor_height_m) and self.sensor_height_m > 0):
-            raise ConfigError(f"sensor_height_m is {self.sensor_height_m}", "give the height above the road in metres")
 
 
 @dataclass(frozen=True)
