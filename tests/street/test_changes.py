@@ -66,6 +66,7 @@ def test_changes_count_from_where_a_bound_of_the_false_ones_is_low() -> None:
     assert quiet_least(told, 16.0) == 0.72  # none: at most 3.0
     assert quiet_least(told, 14.9) is None  # none would say too little
     assert quiet_least([], 15.0) == TRACED
+    assert quiet_least(told * 9, 4.9) is None  # nor does what is told in less than one false change may take
     assert quiet_least(np.linspace(0.4, 0.99, 200).tolist(), 10.0) == NEVER
 
 

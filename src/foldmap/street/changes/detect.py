@@ -136,14 +136,14 @@ def quiet_least(confidences: Sequence[float], driven_km: float) -> float | None:
     bound of their rate is at most `FALSE_A_KM`, for a map is to be safe, and what was counted is a draw. The bound is
     Poisson's of those that are still told; in drives too short for that an exponential tail's through the 12 largest,
     by the bound of its scale (as `foldmap.localize.tail`). `NEVER` where no confidence of the grid is enough; None
-    where nobody can say: the drives are short, and tell less than 8 false changes.
+    where nobody can say: the drives are short and tell less than 8 false changes, or one would not be few in them.
     """
     told, most = np.sort(np.asarray(confidences, np.float64)), FALSE_A_KM * driven_km
     grid = np.round(np.arange(TRACED, 1.0, _STEP), 2)
     if _most_expected(0) <= most:
         still = len(told) - np.searchsorted(told, grid)
         few = np.array([_most_expected(count) <= most for count in still.tolist()])
-    elif len(told) < _ENOUGH:
+    elif len(told) < _ENOUGH or most < 1:
         return None
     else:
         large, freedom = told[-_LARGEST:], 2 * min(_LARGEST, len(told))
