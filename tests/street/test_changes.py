@@ -16,6 +16,7 @@ from foldmap.street.changes.detect import (
     NEVER,
     REMOVED,
     TRACED,
+    Change,
     apply_changes,
     asked_confidence,
     doubt,
@@ -103,6 +104,23 @@ def test_a_model_says_from_where_its_changes_count() -> None:
     for model, clear, foggy in ((unknown, LEAST, LEAST), (trained, 0.65, 0.65), (shipped, LEAST, 0.65)):
         assert asked_confidence(model, old, POSES, seen) == clear
         assert asked_confidence(model, old, POSES, fog) == foggy
+
+
+def test_what_is_strong_in_a_patch_alone_is_not_told() -> None:
+    whole, patch = (resample(LaneGraph.from_polylines([np.array([[-half, 8.0], [half, 8.0]])])) for half in (40.0, 5.0))
+
+    def told(along: float, in_patch: float, kind: str) -> list[Change]:
+        seen = []
+        for pose in POSES:
+            field = along * draw(cut(whole, pose), SPEC) + in_patch * draw(cut(patch, pose), SPEC)
+            nothing = np.zeros_like(field)
+            seen.append(Evidence(field, *((nothing, field) if kind == REMOVED else (field, nothing)), 0.0))
+        old = _road() if kind == REMOVED else _road().take_edges(np.arange(0))
+        return find_changes(old, POSES, seen, SPEC)
+
+    for kind in (REMOVED, ADDED):
+        assert told(0.2, 0.6, kind) == []  # eight tenths in ten metres, a fifth in the fifty that hang together
+        assert [one.kind for one in told(0.6, 0.0, kind)] == [kind]
 
 
 def test_a_lane_that_the_map_lacks_is_found_where_it_is() -> None:
