@@ -287,7 +287,7 @@ class Driven:
 
     def score(self, least: float) -> DetectionScore:
         """The changes that are told from a confidence on, against the edit."""
-        return match_changes([change for change in self.changes if change.confidence >= least], self.edit)
+        return match_changes([change for change in self.changes if change.counts(least)], self.edit)
 
     @property
     def false(self) -> list[float]:

@@ -30,7 +30,7 @@ and weak in the rest of the piece; what is there is strong along the whole of it
 FALSE_A_KM = 0.2
 """So many false changes a kilometre a map may bear from its updates."""
 NEVER = 1.0
-"""Confidence of a model whose changes are not believed."""
+"""Asked for from a model whose changes are not believed: none is told, however sure."""
 _STEP = 0.01
 _RARELY, _ENOUGH, _LARGEST = 0.05, 8, 12
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
@@ -66,6 +66,10 @@ class Change:
     confidence: float
     windows: int
 
+    def counts(self, least: float) -> bool:
+        """Whether it is told where so much confidence is asked for; from `NEVER` on nothing is."""
+        return self.confidence >= least and least < NEVER
+
 
 def find_changes(
     graph: LaneGraph,
@@ -90,7 +94,7 @@ def find_changes(
         for line in trace_lines(lacking, traced, settings.least_m)
         if line.strength >= traced
     ]
-    told = [change for change in _moved(removed, added, settings) if change.confidence >= settings.least]
+    told = [change for change in _moved(removed, added, settings) if change.counts(settings.least)]
     return sorted(told, key=lambda change: -change.confidence)
 
 
