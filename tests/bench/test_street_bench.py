@@ -36,7 +36,7 @@ from foldmap.bench.street.updates import (
 from foldmap.errors import ConfigError, ModelError
 from foldmap.localize.street.lane_places import lane_places
 from foldmap.metrics.street_sampled import sampled
-from foldmap.street.changes.detect import Change, ChangeSettings
+from foldmap.street.changes.detect import LEAST, Change
 from foldmap.street.changes.edits import Edit
 from foldmap.street.changes.survey import Evidence
 from foldmap.street.field.lane_field import draw_all
@@ -195,9 +195,10 @@ def test_perfect_evidence_finds_all_edits(data: TileData, monkeypatch: pytest.Mo
     assert done.drives.recall >= 0.5
     drive = done.rows()[-1]
     assert drive["false_changes_a_km"] == pytest.approx(done.drives.false_positives / done.driven_km)
-    quiet = driven(data, data.split.test[0], model, settings, edits=False)
+    quiet, again = driven(data, data.split.test[0], (model, model), settings, edits=False)
+    assert [one.poses for one in quiet] == [one.poses for one in again]
     assert [one.edit for one in quiet] == [None] * 4
-    assert [one.score(ChangeSettings()).f1 for one in quiet] == [1.0] * 4  # nothing told, nothing there
+    assert [one.score(LEAST).f1 for one in quiet] == [1.0] * 4  # nothing told, nothing there
     assert sum(one.km for one in quiet) == pytest.approx(4 * 2 * 0.006, rel=0.2)
     assert least_change(quiet) is None  # some metres tell nothing of kilometres
     with pytest.raises(ModelError, match="takes no map"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from street_place import PerfectReader, pose_rows, poses_along, town_map, write_
 from foldmap.atlas import FoldFile, verify
 from foldmap.formats.street.geojson import write_geojson
 from foldmap.geometry import SE2
+from foldmap.street.changes.detect import NEVER
 from foldmap.street.changes.edits import Edit, edit
+from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import Window
+from foldmap.street.model import read_street_model
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import FoldedStreet
 
@@ -85,7 +89,9 @@ def test_a_known_edit_is_found_and_applied(
     out = tmp_path / "changes.geojson"
     arguments = ["street", "update", path, town / "crops", "--poses", town / "poses.csv", "-o", out]
     arguments += ["--model", town / "update.safetensors", "--json"]
-    summary = run(*arguments).told(quiet=True)
+    ran = run(*arguments)
+    assert "nobody measured how often this model tells of changes" in ran.err
+    summary = ran.told()
     assert not summary["applied"]
     assert path.read_bytes() == before  # without --apply nothing is written
     features = json.loads(out.read_text())["features"]
@@ -115,6 +121,27 @@ def test_a_known_edit_is_found_and_applied(
     far = resample(street.graph, 1.0).vertices_m
     far = far[cKDTree(lost).query(far)[0] > 12.0]
     assert share_near(far, now, 0.5) > 0.97  # nothing else was lost
+
+
+def test_a_model_says_from_which_confidence_on_its_changes_count(
+    run: Run, town: Path, tmp_path: Path, street: StreetMap, perfect: None
+) -> None:
+    path = folded(town, edited(street, "lane removed")[0], tmp_path / "old.fold")
+    model = read_street_model(town / "update.safetensors")
+    assert isinstance(model, FieldEmbedding)
+    told = {}
+    for least in (0.5, NEVER):
+        own = tmp_path / f"{least}.safetensors"
+        own.write_bytes(replace(model, least_change=least).payload())
+        seen = town / "crops", "--poses", town / "poses.csv"
+        ran = run("street", "update", path, *seen, "-o", tmp_path / "c.geojson", "--model", own, "--json")
+        summary = json.loads(ran.out)
+        assert summary["min_confidence"] == least
+        told[least] = summary["changes"], ran.err
+    assert told[0.5][0] > 0
+    assert told[0.5][1] == ""
+    assert told[NEVER][0] == 0  # on lanes without changes it told of some, however sure it was
+    assert "none is told" in told[NEVER][1]
 
 
 def test_a_map_that_is_true_stays(run: Run, town: Path, tmp_path: Path, street: StreetMap, perfect: None) -> None:

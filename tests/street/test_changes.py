@@ -1,5 +1,7 @@
 """Changes found from ideal evidence: drawn from the truth and the edited map, no network between."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import directed_hausdorff
@@ -8,11 +10,15 @@ from foldmap.errors import LimitError, MapInputError, ModelError
 from foldmap.geometry import SE2
 from foldmap.street.changes.detect import (
     ADDED,
+    FALSE_A_KM,
     LEAST,
     MOVED,
-    READ,
+    NEVER,
     REMOVED,
+    TRACED,
+    Change,
     apply_changes,
+    asked_confidence,
     doubt,
     find_changes,
     quiet_least,
@@ -20,6 +26,7 @@ from foldmap.street.changes.detect import (
 from foldmap.street.changes.edits import edit
 from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.changes.tracing import trace_lines
+from foldmap.street.defaults import READ
 from foldmap.street.field.lane_field import FieldSpec, draw
 from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.network import FieldNetwork, FieldShape
@@ -54,27 +61,66 @@ def test_nothing_changed_is_nothing_found() -> None:
     assert find_changes(_road(), POSES, _evidence(_road(), _road()), SPEC) == []
 
 
-def test_changes_count_from_where_unchanged_lanes_tell_few() -> None:
+def test_changes_count_from_where_a_bound_of_the_false_ones_is_low() -> None:
     told = [0.36, 0.41, 0.48, 0.52, 0.58, 0.66, 0.71]  # confidences of false changes
-
-    def false(least: float) -> int:
-        return sum(one >= least for one in told)
-
-    assert quiet_least(false, 10.0) == 0.6  # two in ten kilometres
-    assert quiet_least(false, 35.0) == LEAST
-    assert quiet_least(false, 4.9) is None  # too short to say
-    assert quiet_least(lambda least: 9, 10.0) is None
+    assert quiet_least(told, 24.0) == 0.67  # one more in 24 km: at most 4.74 of such drives, by Poisson
+    assert quiet_least(told, 16.0) == 0.72  # none: at most 3.0
+    assert quiet_least(told, 14.9) is None  # none would say too little
+    assert quiet_least([], 15.0) == TRACED
+    assert quiet_least(told * 9, 4.9) is None  # nor does what is told in less than one false change may take
+    assert quiet_least(np.linspace(0.4, 0.99, 200).tolist(), 10.0) == NEVER
 
 
-def test_doubt_is_of_the_network_and_not_of_a_change() -> None:
+@pytest.mark.parametrize(("km", "rate", "scale", "low_from"), [(16.0, 10.0, 0.05, 0.35), (6.0, 15.0, 0.04, 0.33)])
+def test_the_bound_holds_for_drives_that_it_was_not_set_on(
+    km: float, rate: float, scale: float, low_from: float
+) -> None:
+    rng = np.random.default_rng(3)
+
+    def truly(least: float | None) -> float:
+        return 0.0 if least is None else rate * float(np.exp(-(least - TRACED) / scale))
+
+    assert truly(low_from) == pytest.approx(FALSE_A_KM, rel=0.2)
+    drawn = [np.sort(TRACED + rng.exponential(scale, rng.poisson(rate * km))) for _ in range(1000)]
+    chosen = [quiet_least(one.tolist(), km) for one in drawn]
+    counted = [float(one[-1 - int(FALSE_A_KM * km)]) for one in drawn]  # as many as are allowed: what was done before
+    assert np.mean([truly(one) > FALSE_A_KM for one in chosen]) <= 0.06  # 5 %, and what 1,000 draws leave open
+    assert np.mean([truly(one) > FALSE_A_KM for one in counted]) > 0.2
+    assert np.median([one or NEVER for one in chosen]) <= low_from + 0.1
+
+
+def test_a_model_says_from_where_its_changes_count() -> None:
     truth = _road()
     beside = np.stack([np.linspace(-40, 40, 81), np.full(81, 4.0)], 1)
     old = truth.with_chain(beside, len(truth) + np.arange(81))
     seen = _evidence(truth, old)
-    assert doubt(old, POSES, seen, SPEC) <= READ  # one lane of four is gone
     fog = [Evidence(one.present, one.lacking, one.gone + np.float32(0.1), one.score) for one in seen]
+    assert doubt(old, POSES, seen, SPEC) <= READ  # one lane of four is gone
     assert doubt(old, POSES, fog, SPEC) > 0.1 > READ
     assert doubt(LaneGraph.empty(), POSES, seen, SPEC) == 1.0
+    unknown = FieldEmbedding(FieldNetwork(FieldShape(with_map=True)))
+    trained = replace(unknown, least_change=0.65)
+    shipped = replace(trained, reads=READ)
+    for model, clear, foggy in ((unknown, LEAST, LEAST), (trained, 0.65, 0.65), (shipped, LEAST, 0.65)):
+        assert asked_confidence(model, old, POSES, seen) == clear
+        assert asked_confidence(model, old, POSES, fog) == foggy
+
+
+def test_what_is_strong_in_a_patch_alone_is_not_told() -> None:
+    whole, patch = (resample(LaneGraph.from_polylines([np.array([[-half, 8.0], [half, 8.0]])])) for half in (40.0, 5.0))
+
+    def told(along: float, in_patch: float, kind: str) -> list[Change]:
+        seen = []
+        for pose in POSES:
+            field = along * draw(cut(whole, pose), SPEC) + in_patch * draw(cut(patch, pose), SPEC)
+            nothing = np.zeros_like(field)
+            seen.append(Evidence(field, *((nothing, field) if kind == REMOVED else (field, nothing)), 0.0))
+        old = _road() if kind == REMOVED else _road().take_edges(np.arange(0))
+        return find_changes(old, POSES, seen, SPEC)
+
+    for kind in (REMOVED, ADDED):
+        assert told(0.2, 0.6, kind) == []  # eight tenths in ten metres, a fifth in the fifty that hang together
+        assert [one.kind for one in told(0.6, 0.0, kind)] == [kind]
 
 
 def test_a_lane_that_the_map_lacks_is_found_where_it_is() -> None:

@@ -20,11 +20,11 @@ from foldmap.localize.street.estimate import least_similarity
 from foldmap.street.changes.detect import (
     ADDED,
     LEAST,
-    READ,
+    NEVER,
     Change,
     ChangeSettings,
     apply_changes,
-    doubt,
+    asked_confidence,
     find_changes,
 )
 from foldmap.street.changes.survey import MappedRegion, Survey, drawn, surveyed
@@ -108,7 +108,7 @@ def find_updates(
     """Compare what was seen with the map there: lanes added, removed and moved.
 
     The model's network takes a map; where none is given, it is the map's or a shipped one. Where no confidence is
-    given, it is 0.35, or the model's own where the model doubts lanes that are most likely there.
+    given, it is the model's own (`asked_confidence`).
     """
     settings = _settings(LEAST if min_confidence is None else min_confidence)
     with opened.open(fold_file) as town:
@@ -117,15 +117,22 @@ def find_updates(
         seen, mapped, poses = _opened(layer, source, region, network)
         survey = surveyed(network, mapped, seen.batches(range(len(seen)), report), poses)
     notes = list(seen.notes)
-    if min_confidence is None and survey.poses and network.least_change is not None:
-        doubted = doubt(mapped.fine, survey.poses, survey.evidence, survey.spec)
-        if doubted > READ:
-            settings = _settings(network.least_change)
-            notes.append(
-                f"the model doubts the map's lanes here ({doubted:.3f}, where it reads well {READ} at most): changes "
-                f"count from {network.least_change:g} on; foldmap train street --update learns from such images"
-            )
+    if min_confidence is None and survey.poses:
+        settings = _settings(asked_confidence(network, mapped.fine, survey.poses, survey.evidence))
+        notes += _told_why(network, settings.least)
     return _found(mapped, survey, settings, notes)
+
+
+def _told_why(network: FieldEmbedding, least: float) -> list[str]:
+    """What people should know of the confidence from which changes count."""
+    learn = "foldmap train street --update --hold-out MAP learns from such images, and measures it"
+    if network.least_change is None:
+        return [f"nobody measured how often this model tells of changes where there are none; {learn}"]
+    if least >= NEVER:
+        return [f"this model told of changes on lanes that had none, however sure it was: none is told; {learn}"]
+    if network.reads is not None and least > LEAST:
+        return [f"the model doubts the map's lanes here: changes count from {least:g} on; {learn}"]
+    return []
 
 
 def find_new_lanes(

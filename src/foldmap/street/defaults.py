@@ -26,6 +26,8 @@ LEAST_CHANGE = 0.6
 """Confidence from which the shipped model's changes count where it doubts lanes (`changes.detect.doubt`), as it does in
 ortho images: it has seen generated towns alone. Set on seven of the recorded tiles, scored on the other seven.
 """
+READ = 0.012
+"""Where it doubts the map's lanes no more than this it reads what it sees, and less confidence is enough."""
 
 
 def weights_folder() -> Path:
@@ -55,4 +57,4 @@ def default_model(update: bool = False, folder: Path | None = None) -> FieldEmbe
     model = FieldEmbedding.from_payload(payload)
     if model.network.shape.with_map != update:
         raise ModelError(f"{path.name} is {'no' if update else 'a'} model that takes a map", cure)
-    return replace(model, least_change=LEAST_CHANGE) if update else model
+    return replace(model, least_change=LEAST_CHANGE, reads=READ) if update else model

@@ -255,7 +255,7 @@ class TileData(StreetBenchData):
         rng = np.random.default_rng([seed, 2])
         places = lane_places(self.maps[name].graph, _STEP_M)
         found: list[StreetDrive] = []
-        for _ in range(_DRIVE_TRIES if len(places) else 0):
+        for _ in range(max(_DRIVE_TRIES, 2 * count) if len(places) else 0):
             if len(found) == count:
                 break
             poses = [off_lane(pose, rng) for pose in lane_walk(places, frames, step_m, rng)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from foldmap.geometry import SE2
 from foldmap.metrics.detection import DetectionScore
 from foldmap.metrics.street_chamfer import chamfer_m
 from foldmap.metrics.street_sampled import empty_m, sampled
-from foldmap.street.changes.detect import LEAST, READ, Change, ChangeSettings, doubt, find_changes, quiet_least
+from foldmap.street.changes.detect import TRACED, Change, ChangeSettings, asked_confidence, find_changes, quiet_least
 from foldmap.street.changes.edits import EDITS, Edit, edit
 from foldmap.street.changes.survey import Evidence, blob, gather
 from foldmap.street.field.lane_field import FieldSpec, draw_all
@@ -35,21 +36,21 @@ METHODS = ("foldmap", "residual without a map", "retrieved graph against map")
 _REGION_M = 90.0
 _HIT_M = 2.5
 _HIT_SHARE = 0.5
+QUIET_SHARE = 0.05
+"""Of the windows whose map is right so many may be said to have changed."""
 
 
 @dataclass(frozen=True)
 class UpdateSettings:
     """What decides an update table apart from its data: windows and drives of a map, frames of a drive, metres between.
 
-    Half of the windows are edited, each kind alike, and half of the drives have one edit. `changes` says when a change
-    is reported; as the model says, where None.
+    Half of the windows are edited, each kind alike, and half of the drives have one edit.
     """
 
     windows: int = 150
     drives: int = 12
     frames: int = 6
     step_m: float = 8.0
-    changes: ChangeSettings | None = None
     seed: int = 0
 
 
@@ -73,7 +74,7 @@ class Updates:
 
     By method: how windows were told apart, and the share of the edited ones that were reported by kind; thresholds by
     method and map; over drives: edits found (None without drives), and found and there by kind; count of windows, and
-    kilometres of the drives.
+    kilometres of the drives. `quiet` is as `windows` with the thresholds of `quiet_threshold`.
     """
 
     label: str
@@ -83,7 +84,9 @@ class Updates:
     drives: DetectionScore | None
     drives_by_kind: dict[str, tuple[int, int]]
     count: int
-    driven_km: float = 0.0
+    driven_km: float
+    quiet: dict[str, DetectionScore]
+    quiet_by_kind: dict[str, dict[str, float]]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a method, and one for drives."""
@@ -128,23 +131,26 @@ def measure_updates(
         made[name] = edited_windows(data, name, settings)
         scores[name] = _kept_scores(data, name, made[name], settings, kept, (model, plain, retrieval))
         told(done + 1, len(names) + len(more))
-    windows, by_kind, thresholds = _told_apart(names, made, scores)
+    windows, by_kind, thresholds = _told_apart(names, made, scores, best_threshold)
+    quiet, quiet_by_kind, _ = _told_apart(names, made, scores, quiet_threshold)
     told = stage(f"{data.label}: changes, drives")
     total, hits, km = None, dict.fromkeys(EDITS, (0, 0)), 0.0
     for done, name in enumerate(names):
-        for drive in driven(data, name, model, settings):
-            changes = settings.changes or ChangeSettings(least=drive.least(model.least_change))
-            score, kind, km = drive.score(changes), drive.kind, km + drive.km
+        for drive in driven(data, name, (model,), settings)[0]:
+            score, kind, km = drive.score(drive.asked(model)), drive.kind, km + drive.km
             total = score if total is None else total + score
             if kind != SAME:
                 hits[kind] = hits[kind][0] + score.true_positives, hits[kind][1] + 1
         told(done + 1, len(names))
     count = sum(len(made[name].kinds) for name in names)
-    return Updates(data.label, windows, by_kind, thresholds, total, hits, count, km)
+    return Updates(data.label, windows, by_kind, thresholds, total, hits, count, km, quiet, quiet_by_kind)
 
 
 def _told_apart(
-    names: Sequence[str], made: dict[str, Windows], scores: dict[str, dict[str, DoubleArray]]
+    names: Sequence[str],
+    made: dict[str, Windows],
+    scores: dict[str, dict[str, DoubleArray]],
+    limit_of: Callable[[DoubleArray, BoolArray], float],
 ) -> tuple[dict[str, DetectionScore], dict[str, dict[str, float]], dict[str, float]]:
     """By method: scores of detection, shares reported of each kind; by method and map: thresholds."""
     windows, by_kind, thresholds = {}, {}, {}
@@ -153,7 +159,7 @@ def _told_apart(
         kinds: list[str] = []
         for name in names:
             others = [other for other in made if other != name]
-            limit = best_threshold(
+            limit = limit_of(
                 np.concatenate([scores[other][method] for other in others]),
                 np.concatenate([made[other].edited for other in others]),
             )
@@ -195,6 +201,11 @@ def best_threshold(scores: DoubleArray, edited: BoolArray) -> float:
     ordered = np.unique(scores)
     limits = np.concatenate([[ordered[0] - 1.0], 0.5 * (ordered[:-1] + ordered[1:])])
     return float(max(limits, key=lambda limit: (DetectionScore.of_flags(scores > limit, edited).f1, -limit)))
+
+
+def quiet_threshold(scores: DoubleArray, edited: BoolArray) -> float:
+    """The limit that `QUIET_SHARE` of the windows exceed that nobody edited."""
+    return float(np.quantile(scores[~edited], 1 - QUIET_SHARE))
 
 
 Rivals = tuple[FieldEmbedding, FieldEmbedding | None, tuple[EmbeddingModel, Library, FloatArray] | None]
@@ -265,33 +276,52 @@ class Driven:
         xy = np.array([(pose.x_m, pose.y_m) for pose in self.poses])
         return float(np.hypot(*np.diff(xy, axis=0).T).sum()) / 1000
 
-    def least(self, doubting: float | None) -> float:
-        """Confidence from which changes count: the model's own where it doubts lanes, as `foldmap street update`."""
-        if doubting is None:
-            return LEAST
-        return LEAST if doubt(self.old, self.poses, self.evidence, self.field) <= READ else doubting
+    @cached_property
+    def changes(self) -> list[Change]:
+        """Those that are told from `TRACED` on."""
+        return find_changes(self.old, self.poses, self.evidence, self.field, ChangeSettings(least=TRACED))
 
-    def score(self, changes: ChangeSettings) -> DetectionScore:
-        """The changes that are told, against the edit."""
-        return match_changes(find_changes(self.old, self.poses, self.evidence, self.field, changes), self.edit)
+    def asked(self, model: FieldEmbedding) -> float:
+        """Confidence from which changes count, as `foldmap street update` has it of a model."""
+        return asked_confidence(model, self.old, self.poses, self.evidence)
+
+    def score(self, least: float) -> DetectionScore:
+        """The changes that are told from a confidence on, against the edit."""
+        return match_changes([change for change in self.changes if change.counts(least)], self.edit)
+
+    @property
+    def false(self) -> list[float]:
+        """Confidences of the changes that are not the edit."""
+        return [change.confidence for change in self.changes if match_changes([change], self.edit).false_positives]
 
 
 def least_change(drives: Sequence[Driven]) -> float | None:
-    """Confidence from which drives past unchanged lanes tell few changes (`quiet_least`), where lanes are doubted."""
-    quiet = [drive for drive in drives if drive.edit is None]
+    """Confidence from which drives tell few changes that are not there (`quiet_least`)."""
+    return quiet_least([one for drive in drives for one in drive.false], sum(drive.km for drive in drives))
 
-    def false(least: float) -> int:
-        return sum(drive.score(ChangeSettings(least=least)).false_positives for drive in quiet)
 
-    return quiet_least(false, sum(drive.km for drive in quiet))
+def best_within(drives: Sequence[Driven], false_a_km: float) -> DetectionScore:
+    """The score from the least confidence at which these very drives tell no more false changes than that."""
+    most = false_a_km * sum(drive.km for drive in drives)
+    false = sorted((one for drive in drives for one in drive.false), reverse=True)
+    least = np.nextafter(false[int(most)], np.inf) if len(false) > most else TRACED
+    total = DetectionScore(0, 0, 0)
+    for drive in drives:
+        total = total + drive.score(float(least))
+    return total
 
 
 def driven(
-    data: StreetBenchData, name: str, model: FieldEmbedding, settings: UpdateSettings, *, edits: bool = True
-) -> list[Driven]:
-    """Drives past a map; with `edits` every second one's map has one."""
+    data: StreetBenchData,
+    name: str,
+    models: Sequence[FieldEmbedding],
+    settings: UpdateSettings,
+    *,
+    edits: bool = True,
+) -> list[list[Driven]]:
+    """For each model drives past a map, the same ones; with `edits` every second one's map has one."""
     rng = np.random.default_rng([settings.seed, 22])
-    found = []
+    found: list[list[Driven]] = [[] for _ in models]
     drives = data.drives(name, settings.drives, settings.frames, settings.step_m, settings.seed + 2)
     for number, drive in enumerate(drives):
         poses, region = _region(data, name, drive)
@@ -303,8 +333,9 @@ def driven(
                 continue
         old = resample(region if done is None else done[0], 1.0)
         seen = [pair.observation for some in batches(drive.frames) for pair in some]
-        evidence = gather(model, seen, [cut(old, pose, model.window) for pose in poses])
-        found.append(Driven(old, poses, evidence, model.field, None if done is None else done[1], kind))
+        for model, mine in zip(models, found, strict=True):
+            evidence = gather(model, seen, [cut(old, pose, model.window) for pose in poses])
+            mine.append(Driven(old, poses, evidence, model.field, None if done is None else done[1], kind))
     return found
 
 

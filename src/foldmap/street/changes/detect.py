@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import chdtri
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import SE2
 from foldmap.street.changes.survey import Evidence
-from foldmap.street.changes.tracing import trace_lines
+from foldmap.street.changes.tracing import strong_part, trace_lines
 from foldmap.street.field.lane_field import FieldSpec
+from foldmap.street.field.model import FieldEmbedding
 from foldmap.street.field.world import WorldField, lay_together
 from foldmap.street.graph.chains import chains, vertices_along
 from foldmap.street.source import LaneGraph
@@ -22,17 +24,21 @@ from foldmap.types import BoolArray, DoubleArray, IntArray
 _GAP = 3
 LEAST = 0.35
 """Confidence from which a change counts where nobody knows what a model takes for a change in vain."""
+TRACED = 0.15
+"""Evidence from which a change is followed, however much is asked of all of it: what is not there is strong in patches,
+and weak in the rest of the piece; what is there is strong along the whole of it."""
 FALSE_A_KM = 0.2
 """So many false changes a kilometre a map may bear from its updates."""
-_STEP = 0.05
-READ = 0.012
-"""A network that doubts the map's lanes no more than this (`doubt`) reads what it sees: there `LEAST` is enough."""
+NEVER = 1.0
+"""Asked for from a model whose changes are not believed: none is told, however sure."""
+_STEP = 0.01
+_RARELY, _ENOUGH, _LARGEST = 0.05, 8, 12
 ADDED, REMOVED, MOVED = "added", "removed", "moved"
 
 
 @dataclass(frozen=True)
 class ChangeSettings:
-    """When evidence counts: on the mean at least `least`, of 0 to 1, along at least `least_m`.
+    """When evidence counts: on the mean at least `least`, of 0 to 1, along a whole piece of at least `least_m`.
 
     An added lane beside a removed one of the same heading, at most `moved_m` away, is a moved lane; an applied lane is
     joined to ends of others within `join_m`.
@@ -60,6 +66,10 @@ class Change:
     confidence: float
     windows: int
 
+    def counts(self, least: float) -> bool:
+        """Whether it is told where so much confidence is asked for; from `NEVER` on nothing is."""
+        return self.confidence >= least and least < NEVER
+
 
 def find_changes(
     graph: LaneGraph,
@@ -76,14 +86,16 @@ def find_changes(
         raise MapInputError(f"{len(evidence)} windows at {len(poses)} poses", "give one pose a window, at least one")
     gone = lay_together([one.gone for one in evidence], poses, field)
     lacking = lay_together([one.lacking for one in evidence], poses, field)
-    removed = _removed(graph, gone, settings)
+    traced = min(TRACED, settings.least)
+    removed = _removed(graph, gone, traced, settings.least_m)
     nothing = np.zeros((0, 2))
     added = [
         Change(ADDED, line.line_m, nothing, np.zeros(0, np.int64), line.strength, _windows(lacking, line.line_m))
-        for line in trace_lines(lacking, settings.least, settings.least_m)
-        if line.strength >= settings.least
+        for line in trace_lines(lacking, traced, settings.least_m)
+        if line.strength >= traced
     ]
-    return sorted(_moved(removed, added, settings), key=lambda change: -change.confidence)
+    told = [change for change in _moved(removed, added, settings) if change.counts(settings.least)]
+    return sorted(told, key=lambda change: -change.confidence)
 
 
 def doubt(graph: LaneGraph, poses: Sequence[SE2], evidence: Sequence[Evidence], field: FieldSpec) -> float:
@@ -106,20 +118,52 @@ def _along(graph: LaneGraph) -> tuple[DoubleArray, DoubleArray]:
     return ends.mean(1), np.arctan2(step[:, 1], step[:, 0])
 
 
-def quiet_least(false: Callable[[float], int], driven_km: float) -> float | None:
-    """Least confidence, from 0.35 in steps of 0.05, at which drives past unchanged lanes tell few changes.
+def asked_confidence(
+    model: FieldEmbedding, graph: LaneGraph, poses: Sequence[SE2], evidence: Sequence[Evidence]
+) -> float:
+    """Confidence from which the changes of a drive count: the model's own, `LEAST` where it has none.
 
-    `false` counts the changes that are told in them from a confidence on. None where even 0.95 tells more than
-    `FALSE_A_KM`, or where they are too short for a single false change to be few.
+    A model that has one for what it reads ill alone (`FieldEmbedding.reads`) takes `LEAST` where it hardly doubts the
+    map's lanes.
     """
-    if driven_km * FALSE_A_KM < 1:
+    if model.least_change is None:
+        return LEAST
+    if model.reads is not None and doubt(graph, poses, evidence, model.field) <= model.reads:
+        return LEAST
+    return model.least_change
+
+
+def quiet_least(confidences: Sequence[float], driven_km: float) -> float | None:
+    """Least confidence, in steps of 0.01, at which drives past unchanged lanes tell few changes.
+
+    `confidences` are of the changes that were told there from `TRACED` on, all of them false. Few are they where a 95 %
+    bound of their rate is at most `FALSE_A_KM`, for a map is to be safe, and what was counted is a draw. The bound is
+    Poisson's of those that are still told; in drives too short for that an exponential tail's through the 12 largest,
+    by the bound of its scale (as `foldmap.localize.tail`). `NEVER` where no confidence of the grid is enough; None
+    where nobody can say: the drives are short and tell less than 8 false changes, or one would not be few in them.
+    """
+    told, most = np.sort(np.asarray(confidences, np.float64)), FALSE_A_KM * driven_km
+    grid = np.round(np.arange(TRACED, 1.0, _STEP), 2)
+    if _most_expected(0) <= most:
+        still = len(told) - np.searchsorted(told, grid)
+        few = np.array([_most_expected(count) <= most for count in still.tolist()])
+    elif len(told) < _ENOUGH or most < 1:
         return None
-    grid = np.round(np.arange(LEAST, 1.0, _STEP), 2).tolist()
-    return next((least for least in grid if false(least) <= FALSE_A_KM * driven_km), None)
+    else:
+        large, freedom = told[-_LARGEST:], 2 * min(_LARGEST, len(told))
+        level = float(told[-_LARGEST - 1]) if len(told) > _LARGEST else TRACED
+        scale = float((large - level).mean()) * freedom / float(chdtri(freedom, 1 - _RARELY))
+        few = grid >= level + scale * max(0.0, float(np.log(len(large) / most)))
+    return float(grid[few][0]) if few.any() else NEVER
 
 
-def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> list[Change]:
-    """Runs of a chain's edges along which the evidence holds on the mean."""
+def _most_expected(count: int) -> float:
+    """The 95 % bound of how many were to be expected where so many were counted (Poisson's)."""
+    return float(chdtri(2 * (count + 1), _RARELY)) / 2
+
+
+def _removed(graph: LaneGraph, gone: WorldField, least: float, least_m: float) -> list[Change]:
+    """Runs of a chain's edges along which the evidence holds on the mean, without their weak ends."""
     if not len(graph.edges):
         return []
     middle, heading = _along(graph)
@@ -127,11 +171,12 @@ def _removed(graph: LaneGraph, gone: WorldField, settings: ChangeSettings) -> li
     length = graph.edge_lengths_m
     found = []
     for chain in chains(graph).runs():
-        strong = _closed(value[chain] >= 0.6 * settings.least)
+        strong = _closed(value[chain] >= 0.6 * least)
         for first, last in _runs(strong):
             edges = chain[first:last]
             mean = float(np.average(value[edges], weights=length[edges]))
-            if length[edges].sum() < settings.least_m or mean < settings.least:
+            edges = edges[strong_part(value[edges])]
+            if length[edges].sum() < least_m or mean < least:
                 continue
             line = graph.vertices_m[vertices_along(graph, edges)]
             found.append(Change(REMOVED, line, np.zeros((0, 2)), edges, mean, _windows(gone, line)))

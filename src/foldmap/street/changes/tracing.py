@@ -19,7 +19,10 @@ _ERASED_M = 2.0
 
 @dataclass(frozen=True)
 class TracedLine:
-    """A lane that a field shows, float64 (P, 2) about 1 m apart in driving direction, and the field's mean along it."""
+    """A lane that a field shows, float64 (P, 2) about 1 m apart in driving direction, and the field's mean along it.
+
+    The mean is of all that was followed, the line without its weak ends (`strong_part`).
+    """
 
     line_m: DoubleArray
     strength: float
@@ -40,12 +43,19 @@ def trace_lines(field: WorldField, least: float, least_m: float = 6.0) -> list[T
             break
         ahead, back = (_walk(left, *seed, sign, 0.5 * least) for sign in (1.0, -1.0))
         line = np.array([*back[::-1], seed[:2], *ahead])
-        strength = _erase(left, line)
+        value = _erase(left, line)
+        strength, line = float(value.mean()), line[strong_part(value)]
         if len(line) * _STEP_M >= least_m:
             found.append(TracedLine(line, strength))
         else:
             dropped += 1
     return found
+
+
+def strong_part(value: DoubleArray) -> slice:
+    """Values (N,) along a piece without its ends that have less than half of the mean."""
+    strong = np.flatnonzero(value >= 0.5 * value.mean())
+    return slice(int(strong[0]), int(strong[-1]) + 1)
 
 
 def _strongest(field: WorldField, least: float) -> tuple[float, float, float] | None:
@@ -83,11 +93,11 @@ def _walk(
     return points
 
 
-def _erase(field: WorldField, line: DoubleArray) -> float:
-    """Take a line's ink out of the field, near it and within 60 degrees of its heading; the mean value along it."""
+def _erase(field: WorldField, line: DoubleArray) -> DoubleArray:
+    """Take a line's ink out of the field, near it and within 60 degrees of its heading; the values along it."""
     step = np.gradient(line, axis=0) if len(line) > 1 else np.array([[1.0, 0.0]])
     heading = np.arctan2(step[:, 1], step[:, 0])
-    strength = float(field.at(line[:, 0], line[:, 1], heading).mean())
+    value = field.at(line[:, 0], line[:, 1], heading)
     headings = len(field.value)
     reach = int(np.ceil(_ERASED_M / field.cell_m))
     angle = 2 * np.pi * np.arange(headings) / headings
@@ -96,4 +106,4 @@ def _erase(field: WorldField, line: DoubleArray) -> float:
         facing = np.cos(angle - h) > 0.5 if len(line) > 1 else np.ones(headings, bool)
         part: FloatArray = field.value[:, max(0, i - reach) : i + reach + 1, max(0, j - reach) : j + reach + 1]
         part[facing] = 0.0
-    return strength
+    return value

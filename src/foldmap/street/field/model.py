@@ -38,7 +38,8 @@ class FieldEmbedding:
 
     The graph side has nothing learned: `draw_all`, then `spectrum`. The image side predicts the field, averaged over 1,
     2 or 4 quarter turns of the ground image, then takes the same spectrum. `least_change` is the confidence from which
-    a change counts, of a network with a map; None where that was not set on unchanged lanes.
+    a change counts, of a network with a map; None where that was not set on unchanged lanes. `reads`, which no file
+    holds, is the doubt of a map's lanes up to which less is enough; None: it never is.
     """
 
     network: FieldReader
@@ -46,6 +47,7 @@ class FieldEmbedding:
     frequencies: SpectrumSpec = SpectrumSpec(100, 2)  # noqa: RUF009 - frozen
     turns: int = 4
     least_change: float | None = None
+    reads: float | None = None
 
     def __post_init__(self) -> None:
         check_turns(self.field.headings, self.turns)
