@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from foldmap.errors import PoseInputError
 from foldmap.geometry.se2 import SE2
@@ -66,6 +65,8 @@ class SE3:
 
     def towards(self, other: SE3, share: float) -> SE3:
         """The pose a share of the way to another: places on a straight line, rotations by the shortest turn."""
+        from scipy.spatial.transform import Rotation  # a first estimate of a sweep does without
+
         turn = Rotation.from_matrix(self.matrix[:3, :3].T @ other.matrix[:3, :3]).as_rotvec()
         pose = np.eye(4)
         pose[:3, :3] = self.matrix[:3, :3] @ Rotation.from_rotvec(share * turn).as_matrix()

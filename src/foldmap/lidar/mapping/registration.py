@@ -28,10 +28,11 @@ _LEAST_POINTS, _LEAST_FIT = 150, 0.5
 """Of all points, those within reach of what was there before: 0.84 and more where it is right."""
 _MOST_OFF_M = 0.17
 """Root mean square of the distances to planes: 0.13 and less where it is right, 0.22 and more on other ground."""
-_MOST_ERROR_M = 0.01
+_MOST_ERROR_M, _LEAST_OFF_M = 0.01, 0.02
 """Standard error of the step in the direction, along the ground, of which planes say least, if they were independent.
 
-On two recorded streets 0.008 and less with eight rings and more; with four, which slide along one of them, 0.012.
+However flat the ground is, points are not believed to be nearer to planes than a lidar's noise. On two recorded streets
+0.008 and less with eight rings and more; with four, which slide along one of them, 0.012.
 """
 
 
@@ -128,7 +129,7 @@ def _registered(before: _Surfaces, here: _Surfaces, step: DoubleArray) -> tuple[
             return math.inf, step
         step, off_m = np.asarray(found.T_target_source), math.sqrt(2.0 * found.error / found.num_inliers)
     told = float(np.linalg.eigvalsh(np.asarray(found.H)[3:5, 3:5])[0])
-    return (off_m if off_m <= _MOST_ERROR_M * math.sqrt(max(told, 0.0)) else math.inf), step
+    return (off_m if max(off_m, _LEAST_OFF_M) <= _MOST_ERROR_M * math.sqrt(max(told, 0.0)) else math.inf), step
 
 
 def _rigid(matrix: AnyArray) -> SE3:
