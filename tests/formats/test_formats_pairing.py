@@ -56,6 +56,14 @@ def test_every_spelling_of_a_time_finds_its_pose(spelling: str, steps: list[int]
     assert paired(list(names), [base + ms / 1000 + off_s for ms in stamps]) == names
 
 
+def test_whole_seconds_without_a_point() -> None:
+    assert paired(["8.01.bin", "11.01.bin", "11.bin"], [8.01, 11.0, 11.01]) == {
+        "8.01.bin": 0,
+        "11.bin": 1,
+        "11.01.bin": 2,
+    }
+
+
 def test_decimal_seconds_that_sort_wrongly() -> None:
     times = [10.9 + 0.05 * k for k in range(8)]
     names = {f"{round(time, 2)}.bin": row for row, time in enumerate(times)}

@@ -13,6 +13,7 @@ from foldmap.types import DoubleArray
 
 _SUFFIXES = re.compile(r"(\.(las|laz|pcd|bin))+$", re.IGNORECASE)
 _PAIR = re.compile(r"(?<![\d.])(\d+)\.(\d+)(?![\d.])")
+_MAYBE_PAIR = re.compile(r"(?<![\d.])(\d+)(?:\.(\d+))?(?![\d.])")
 _STAMP_PAIR = re.compile(r"(?<!\d)(\d{9,10})[._-](\d{1,9})(?!\d)")
 _STAMP = re.compile(r"(?<!\d)(\d{10,19})(?!\d)")
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
@@ -58,6 +59,10 @@ def read_name_times(names: Sequence[str]) -> list[NameTimes]:
         found += _kept("decimal seconds", [float(f"{whole}.{part}") for whole, part in parts])
         if all(len(part) <= 9 for _, part in parts):
             found += _kept("seconds and nanoseconds", [int(whole) + int(part) * 1e-9 for whole, part in parts])
+    if not found:  # whole seconds may be written without a point: 10.9, 11, 11.1
+        for parts in _matches(stems, _MAYBE_PAIR):
+            if any(part for _, part in parts):
+                found += _kept("decimal seconds", [float(f"{whole}.{part or 0}") for whole, part in parts])
     if not found:
         for parts in _matches(stems, _STAMP_PAIR):
             found += _kept("seconds and nanoseconds", [int(whole) + int(part) * 1e-9 for whole, part in parts])
