@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from foldmap.api.sweep_motion import registered_poses
 from foldmap.cli import app
 from foldmap.errors import PoseInputError
+from foldmap.formats.sweeps.drives import open_unposed
 from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.source import Sweep
@@ -59,6 +60,8 @@ def test_the_first_pose_is_level(tmp_path: Path) -> None:
     first = registered_poses(write(tmp_path / "tilted", turned), 1.0)[0].matrix[:3, :3]
     up = first @ rotation @ np.array([0.0, 0.0, 1.0])
     assert math.degrees(math.acos(min(1.0, up[2]))) < 1.0
+    (tmp_path / "tilted" / "00.bin").write_bytes(b"cut")  # the first that can be read is the origin
+    assert (registered_poses(tmp_path / "tilted", 1.0)[1].matrix[:3, :3] == first).all()
 
 
 def test_sweeps_of_two_places_are_refused(tmp_path: Path) -> None:
@@ -78,3 +81,13 @@ def test_a_drive_that_comes_back_is_refused(drive: tuple[Path, list[SE3]], monke
     monkeypatch.setattr("foldmap.api.sweep_motion.SweepRegistration", Told)
     with pytest.raises(PoseInputError, match=r"006\.bin, after 100 m, the drive comes back to where it was"):
         registered_poses(drive[0], 1.0)
+
+
+def test_sweeps_come_in_the_order_of_the_times_in_their_names(drive: tuple[Path, list[SE3]], tmp_path: Path) -> None:
+    named = ["10.9.bin", "11.bin", "11.1.bin"]  # as files sort, 11.bin comes last
+    for number, name in enumerate(named):
+        (tmp_path / name).write_bytes((drive[0] / f"{number:03d}.bin").read_bytes())
+    sweeps, times_s = open_unposed(tmp_path, 1.0)
+    assert list(sweeps.names) == named
+    assert times_s is not None
+    assert times_s.tolist() == [10.9, 11.0, 11.1]

@@ -102,7 +102,7 @@ def motion_of(drive: RecordedDrive, is_odometry: bool, where: str, filtered: boo
 
 
 def registered_poses(sweeps: Path | str, intensity_scale: float | None = None, begin: Begin = silent) -> list[SE3]:
-    """World_SE3_sensor of every sweep of one pass, in the order of their names; the first is the origin, level.
+    """World_SE3_sensor of every sweep of one pass, in driving order; the first is the origin, level.
 
     A sweep that cannot be read has the pose of the one before.
 
@@ -116,9 +116,11 @@ def registered_poses(sweeps: Path | str, intensity_scale: float | None = None, b
     poses, driven_m = list[SE3](), list[float]()
     for index, (name, sweep) in enumerate(zip(sequence.names, sequence.read(), strict=True), start=1):
         at = running.add(sweep) if isinstance(sweep, Sweep) else None
-        if start is None or not isinstance(sweep, Sweep):
-            start = level(sweep) if isinstance(sweep, Sweep) else start
-            poses.append(poses[-1] if poses else start or SE3(np.eye(4)))
+        if not isinstance(sweep, Sweep):
+            poses.append(poses[-1] if poses else SE3(np.eye(4)))
+        elif start is None:
+            start = level(sweep)
+            poses.append(start)
         elif at is None:
             cure = "give --poses; motion is not told where too little stands around, or by sweeps far apart"
             raise PoseInputError(f"{name} does not lie on the sweeps before it", cure)

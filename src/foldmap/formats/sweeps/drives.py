@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import SweepInputError
-from foldmap.formats.name_times import read_name_times
 from foldmap.formats.poses.trajectories import Trajectory, read_poses
 from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
 from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
@@ -28,7 +27,6 @@ from foldmap.lidar.mapping.belonging import (
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
-_PERIOD_S = 0.1  # of most lidars: of two readings of the names' times the one nearer to it is meant
 _SAME_S, _DENSE_S = 1e-3, 0.2  # names are rounded to milliseconds; between rows farther apart nobody knows the way
 
 
@@ -112,15 +110,17 @@ def open_drive(
 
 
 def open_unposed(sweeps: Path | str, intensity_scale: float | None = None) -> tuple[SweepSequence, DoubleArray | None]:
-    """Open the sweeps of a drive of which no pose is known, and the times in their names, float64 (N,), if any.
+    """Open the sweeps of a drive of which no pose is known, in driving order, and their names' times (N,), if any.
 
-    A SweepInputError as of `open_drive`.
+    Raises:
+        SweepInputError: as of `open_drive`.
+        PoseInputError: names do not tell the order.
     """
     sequence = open_sweeps(sweeps, intensity_scale)
     _check_ground(sequence, [SE3(np.eye(4))] * len(sequence), str(sweeps))
-    read = [reading for reading in read_name_times(sequence.names) if (np.diff(reading.times_s) > 0).all()]
-    best = min(read, key=lambda one: abs(np.log(one.step_s / _PERIOD_S)), default=None)
-    return sequence.chosen(range(len(sequence))), None if best is None else best.times_s
+    order = pair_sweeps(sequence.names, len(sequence), None, str(sweeps))
+    times_s = None if order.times_s is None else order.times_s[list(order.sweeps)]
+    return sequence.chosen(order.sweeps), times_s
 
 
 def _at_sweeps(trajectory: Trajectory, pairing: Pairing) -> tuple[list[SE3], DoubleArray | None]:
