@@ -55,17 +55,17 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
     except FoldmapError as error:
         raise of_map(error) from error
     anywhere = served.town.outline is not None and all(values[name] is None for name in _PRIOR)
-    prior = SE2(0.0, 0.0, 0.0) if anywhere else _prior(served, values)
+    prior = None if anywhere else _prior(served, values)
     try:
         sweep = _sweep(body, values["intensity_scale"] or 1.0)
         laid = LaidSweeps(folded.grid.resolution_m, 1, values["sensor_height_m"], relief=folded.relief)
-        image = laid.add(sweep, SE3.from_se2(prior), fresh=True)
+        image = None if prior is None else laid.add(sweep, SE3.from_se2(prior), fresh=True)
     except InputError as error:
         raise of_client(error) from error
     radius_m, range_deg = values["radius_m"] or 1.0, values["heading_range_deg"] or 0.0
     estimate: Estimate[Any, Diagnostics]
     try:
-        if anywhere:
+        if prior is None or image is None:
             estimate = served.town.localize(sweep)
         else:
             estimate = localizer.localize(image, prior, radius_m, math.radians(range_deg))
