@@ -20,6 +20,7 @@ from foldmap.atlas import FoldWriter
 from foldmap.bench.lidar.baselines.contrast_localizer import ContrastMap
 from foldmap.errors import MissingExtraError
 from foldmap.formats.scenes import read_scene
+from foldmap.formats.sweeps.drives import open_drive
 from foldmap.formats.sweeps.files import read_sweep
 from foldmap.formats.sweeps.kitti import read_kitti_poses
 from foldmap.geometry import SE2
@@ -89,10 +90,11 @@ class Recorded:
 
     def _map(self, board: Board, folder: Path, start: int, scratch: Path) -> tuple[Path, RasterMap]:
         """The folded file of the frames that are far enough away, and the raster that was folded."""
-        poses = read_kitti_poses(folder / "poses.txt")
+        drive = board.shared("kitti-drive0001", lambda: open_drive(folder / "sweeps", folder / "poses.txt"))
+        poses = drive.world_SE3_sensors
         own = range(start - _STACK - _GUARD, start + self.frames + _GUARD)
         kept = [frame for frame in range(len(poses)) if frame not in own]
-        sweeps = ((read_sweep(folder / "sweeps" / f"{k:06d}.laz", FULL_SCALE), poses[k]) for k in kept)
+        sweeps = ((sweep, poses[k]) for k in kept if (sweep := drive.sweep(k)) is not None)
         with build_map(sweeps, BuildSettings(resolution_m=self.resolution_m), scratch=scratch) as built:
             raster, standing = built.raster(), built.standing()
         scene = read_scene(kitti_scene(folder, [(k, poses[k].matrix) for k in kept], scratch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError, MissingExtraError
 from foldmap.formats.bags.files import is_bag
 from foldmap.formats.drives.read import Drive, read_drive
+from foldmap.lidar.mapping import spin
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.events import CameraEvent, SweepEvent, moved_by_sweeps
@@ -68,6 +69,7 @@ def localize_drive(
     region: str | None = None,
     bag: BagOptions | None = None,
     settings: JourneySettings | None = None,
+    deskew: bool = True,
     begin: Begin = silent,
 ) -> LocalizedDrive:
     """Localize a drive from nothing, by whatever layers the map has and whatever the drive brings.
@@ -78,6 +80,7 @@ def localize_drive(
     drive = open_drive(town, folder, bag)
     layers, notes = journey_layers(town, drive, region)
     crs = crs_of(layer.parameters for layer in town.file.layers())
+    settings = replace(settings or JourneySettings(), deskew=deskew)
     report, journey, found = begin("Driving"), Journey(layers, None, settings), list[LocalizedObservation]()
     counts: Counter[str] = Counter()
     laid, events = LaidSweeps(), drive.events(crs)
@@ -90,6 +93,7 @@ def localize_drive(
         counts[kind] += 1
         report(len(found), drive.observations)
     held = [name for name in ("lidar", "visual", "street") if getattr(layers, name) is not None]
+    notes += spin.told(journey.spin.spin)
     said = {"layers": held, "brings": list(drive.brings)}
     if layers.lidar is not None and all(one.estimate.status is not Status.OK for one in found):
         notes += filter(None, [laid.contradiction()])
@@ -104,9 +108,7 @@ def open_drive(town: FoldedMap, path: Path, options: BagOptions | None = None) -
     """A drive's folder or a bag; of a bag, topics that no layer of the map takes are passed over."""
     if not is_bag(path):
         if options is not None:
-            raise ConfigError(
-                "--topic, --base-frame, --ground-z, --clock and --no-deskew are of bags", "leave them out"
-            )
+            raise ConfigError("--topic, --base-frame, --ground-z and --clock are of bags", "leave them out")
         return read_drive(path)
     from foldmap.formats.bags.drive import open_bag_drive
 

@@ -10,16 +10,18 @@ import numpy as np
 from foldmap.api.opened import FoldedMap
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
 from foldmap.api.sweep_inputs import SweepInputs, sweep_times_s
-from foldmap.api.sweep_motion import ODOMETRY, REGISTERED, LaidSweeps, motion_of
+from foldmap.api.sweep_motion import ODOMETRY, PRIORS, REGISTERED, LaidSweeps, motion_of
 from foldmap.api.tracking import SWEEP_PERIOD_S, Tracker
 from foldmap.errors import ConfigError, SweepInputError
 from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
 from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE2
 from foldmap.lidar.mapping.registration import SweepOdometry
+from foldmap.lidar.mapping.spin import WORDS, told
 from foldmap.lidar.observation import levelled
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
+from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.events import OdometryEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
@@ -43,6 +45,7 @@ def localize_sweeps(
     intensity_scale: float | None = None,
     sensor_height_m: float | None = None,
     time_limit_s: float = 0.01,
+    deskew: bool = True,
     begin: Begin = silent,
 ) -> Localized:
     """Localize a drive's sweeps, one by one or with a filter along the drive, as `Tracker` does.
@@ -51,7 +54,8 @@ def localize_sweeps(
     half the search window around a prior. `online` they are three standard deviations of the first pose; without
     `poses` the drive begins where fixes and odometry say, without fixes anywhere in the map (`Journey`). Sweeps are
     laid together, and the filter moves, by `odometry`, else as `motion_of` decides, without `poses` by the sweeps
-    themselves. Fixes are of the filter, which they turn on. Files are as `SweepInputs` has them, the rest as
+    themselves; with ``deskew`` they are put together first where they show that they need it (`spin_of`). Fixes are
+    of the filter, which they turn on. Files are as `SweepInputs` has them, the rest as
     `open_drive` and `SweepStack`.
     """
     heading_range_rad = math.radians(heading_range_deg)
@@ -65,11 +69,12 @@ def localize_sweeps(
                 "give --poses, one a sweep; or --odometry; or fold a map of foldmap build lidar, which has an outline"
             )
             raise ConfigError("sweeps need prior poses in a map without an outline", cure)
-        return _from_nothing(town, given, begin)
+        return _from_nothing(town, given, deskew, begin)
     filtered, drive = online or gps is not None, given.open()
     priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
     given.require_near(priors, town.lidar.grid)
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
+    drive = drive.put_together() if deskew and moving.how in (ODOMETRY, PRIORS) else drive
     localizer, tracker = town.lidar_localizer(), None
     if filtered:
         range_rad = max(heading_range_rad, math.radians(0.3))
@@ -99,13 +104,15 @@ def localize_sweeps(
     localized.sort(key=lambda one: one.time_s)
     did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})
     settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": filtered, **did}
-    return Localized(localized, settings, {"paired": drive.pairing.words, **did}, [moving.note] if moving.note else [])
+    notes = [*([moving.note] if moving.note else []), *told(drive.sweeps.spin)]
+    return Localized(localized, settings, {"paired": drive.pairing.words, **did}, notes)
 
 
-def _from_nothing(town: FoldedMap, given: SweepInputs, begin: Begin) -> Localized:
+def _from_nothing(town: FoldedMap, given: SweepInputs, deskew: bool, begin: Begin) -> Localized:
     """Localize a drive's sweeps wherever in the map it begins; it moves by odometry, without that by its sweeps."""
     outline = None if town.outline is None else WholeOutline(town.outline)
-    journey, report, found = Journey(Layers(town.lidar_localizer(), outline=outline)), begin("Driving"), []
+    journey = Journey(Layers(town.lidar_localizer(), outline=outline), None, JourneySettings(deskew=deskew))
+    report, found = begin("Driving"), list[LocalizedObservation]()
     if given.odometry is None:
         sweeps, stamps_s = open_unposed(given.sweeps, given.intensity_scale)
         names, known_s, driven = sweeps.names, stamps_s, _by_sweeps(sweeps)
@@ -129,8 +136,9 @@ def _from_nothing(town: FoldedMap, given: SweepInputs, begin: Begin) -> Localize
         stamp_s = float(index if stamps_s is None else stamps_s[index])
         found.append(LocalizedObservation(names[index], f"{stamp_s:.6f}", estimate))
         report(index + 1, len(names))
-    did |= {"begins": "anywhere in the map"}
-    return Localized(found, {**read, "model": town.lidar.model.name, "filter": True, **did}, did, [])
+    did |= {"begins": "anywhere in the map", "deskewed": WORDS[journey.spin.spin]}
+    settings = {**read, "model": town.lidar.model.name, "filter": True, **did}
+    return Localized(found, settings, did, told(journey.spin.spin))
 
 
 def _by_odometry(drive: RecordedDrive) -> Iterator[tuple[Sweep | SweepInputError, SE2 | None]]:

@@ -10,10 +10,12 @@ import numpy as np
 from foldmap.api.results import Begin, silent
 from foldmap.errors import PoseInputError
 from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
+from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE3
 from foldmap.lidar.mapping.lean import level
 from foldmap.lidar.mapping.registration import SweepRegistration
 from foldmap.lidar.mapping.rigidity import rigidity_of
+from foldmap.lidar.mapping.spin import spin_of, turns
 from foldmap.lidar.observation import Observation, SweepStack
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
@@ -101,17 +103,27 @@ def motion_of(drive: RecordedDrive, is_odometry: bool, where: str, filtered: boo
     return SweepMotion(ALONE, poses, f"{own}: {alone}; give --odometry")
 
 
-def registered_poses(sweeps: Path | str, intensity_scale: float | None = None, begin: Begin = silent) -> list[SE3]:
+def registered_poses(
+    sweeps: Path | str, intensity_scale: float | None = None, deskew: bool = True, begin: Begin = silent
+) -> list[SE3]:
     """World_SE3_sensor of every sweep of one pass, in driving order; the first is the origin, level.
 
-    A sweep that cannot be read has the pose of the one before.
+    A sweep that cannot be read has the pose of the one before. Sweeps that need it are put together (`spin_of`), by
+    the poses that they tell as they are, and registered anew.
 
     Raises:
         SweepInputError: as of `open_drive`.
         PoseInputError: a sweep does not lie on those before it, or the drive comes back to where it was: odometry
             drifts, and closes no loop.
     """
-    sequence, _ = open_unposed(sweeps, intensity_scale)
+    sequence, times_s = open_unposed(sweeps, intensity_scale)
+    poses = _registered(sequence, begin)
+    if deskew and (spin := spin_of(sequence.usable, poses, times_s, independent=False)):
+        poses = _registered(sequence.put_together(spin, turns(poses, times_s)), begin)
+    return poses
+
+
+def _registered(sequence: SweepSequence, begin: Begin) -> list[SE3]:
     running, report, start = SweepRegistration(), begin("Registering sweeps"), None
     poses, driven_m = list[SE3](), list[float]()
     for index, (name, sweep) in enumerate(zip(sequence.names, sequence.read(), strict=True), start=1):

@@ -34,7 +34,7 @@ _PANELS = {"poses": "Sweeps and streets", "queries": "Photos"}
 """Options that come first and yet are of some layers alone; the panels of the others say which they are of."""
 
 SWEEPS, PHOTOS, STREETS, BAGS = "Sweeps", "Photos", "Streets", "Bags of a drive"
-SWEEPS_BAGS = "Sweeps and bags of a drive"
+SWEEPS_BAGS, SWEEPS_DRIVES = "Sweeps and bags of a drive", "Sweeps and drives"
 SWEEPS_STREETS, PHOTOS_STREETS = "Sweeps and streets", "Photos and streets"
 
 
@@ -151,7 +151,14 @@ GroundZ = Annotated[
     float | None, option(BAGS, "Height of the ground in that frame, for cameras.", "--ground-z", metavar="METRES")
 ]
 Clock = Annotated[str, option(BAGS, "Times are the stamps, or when messages were received: stamps, received.")]
-Deskew = Annotated[bool, option(BAGS, "De-skew sweeps that tell the times of their points.", "--deskew/--no-deskew")]
+Deskew = Annotated[
+    bool,
+    option(
+        SWEEPS_DRIVES,
+        "Put sweeps together as if seen at once: by times of points, else by how the lidar spins.",
+        "--deskew/--no-deskew",
+    ),
+]
 Picture = Annotated[Path | None, option(STREETS, "Draw the heat map to this PNG.")]
 PictureOf = Annotated[int | None, option(STREETS, "Of this observation, from 1; the last where left out.")]
 
@@ -328,13 +335,15 @@ def _streets(town: FoldedMap, observations: list[Path], own: dict[str, Any], beg
 
 def _drive(town: FoldedMap, observations: list[Path], own: dict[str, Any], begin: Any) -> Localized:
     from foldmap.api.localizing_drives import localize_drive
+    from foldmap.formats.bags.files import is_bag
     from foldmap.formats.bags.survey import BagOptions, topics_of
 
-    names = ("base_frame", "ground_z_m", "clock", "deskew", "intensity_scale")
-    said = {name: own[name] for name in names if name in own}
+    names = ("base_frame", "ground_z_m", "clock", "intensity_scale")
+    said, deskew = {name: own[name] for name in names if name in own}, own["deskew"]
     topics = topics_of(own.get("topic") or [])
-    bag = BagOptions(topics, **said) if topics or said != {"clock": "stamps", "deskew": True} else None
-    return localize_drive(town, observations[0], bag=bag, begin=begin)
+    of_bags = topics or said != {"clock": "stamps"} or is_bag(observations[0])
+    bag = BagOptions(topics, deskew=deskew, **said) if of_bags else None
+    return localize_drive(town, observations[0], bag=bag, deskew=deskew, begin=begin)
 
 
 def _places(kind: str, output: Path, drives: list[Path]) -> tuple[Path | None, Path]:

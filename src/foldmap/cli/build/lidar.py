@@ -69,6 +69,13 @@ def lidar(
         list[str] | None, typer.Option(metavar="ROLE=TOPIC", help="Of a bag: as foldmap localize takes it.")
     ] = None,
     base_frame: Annotated[str | None, typer.Option(help="Of a bag: the vehicle's frame in TF.")] = None,
+    deskew: Annotated[
+        bool,
+        typer.Option(
+            "--deskew/--no-deskew",
+            help="Put sweeps together as if seen at once: by times of points, else by how the lidar spins.",
+        ),
+    ] = True,
     preview: Annotated[bool, typer.Option("--preview", help="Also draw the map as a PNG beside it.")] = False,
     fold: Annotated[
         Path | None,
@@ -103,6 +110,7 @@ def lidar(
         crs=crs,
         calibration=calibration,
         time_limit_s=time_limit,
+        deskew=deskew,
         preview=preview,
         folding=folding,
     )
@@ -142,7 +150,8 @@ def _of_any(
     from foldmap.formats.bags.unpack import unpack_bag
 
     require_folder(output)
-    options = BagOptions(topics_of(topic or []), base_frame, intensity_scale=intensity_scale)
+    deskew = build.keywords["deskew"]
+    options = BagOptions(topics_of(topic or []), base_frame, deskew=deskew, intensity_scale=intensity_scale)
     with scratch_beside(output, "unpacking") as scratch:
         with bar("Unpacking") as report:
             unpacked = unpack_bag(sweeps, scratch, options, report)
@@ -166,7 +175,7 @@ def _registered(
             raise ConfigError(f"--{label} is of poses", f"give --poses too, or leave --{label} out")
     require_folder(output)
     with bars() as begin:
-        poses = registered_poses(sweeps, intensity_scale, begin)
+        poses = registered_poses(sweeps, intensity_scale, build.keywords["deskew"], begin)
     path = output.with_name(f"{output.name}.poses.txt")
     write_kitti_poses(path, poses)
     return path, [f"no --poses: the sweeps, registered to each other, say how the sensor moved; {path} has it"]
@@ -198,6 +207,7 @@ def build_lidar(
     calibration: Path | None = None,
     intensity_scale: float | None = None,
     time_limit_s: float = 0.01,
+    deskew: bool = True,
     preview: bool = False,
     folding: DriveFold | None = None,
     bag: Path | None = None,
@@ -215,11 +225,12 @@ def build_lidar(
     from foldmap.formats.sweeps.drives import open_drive
     from foldmap.lidar.mapping.belonging import storeys_note
     from foldmap.lidar.mapping.raster import build_map
+    from foldmap.lidar.mapping.spin import told
 
     started_s = time.perf_counter()
     require_folder(output)
     crs_wkt = crs_wkt_of(crs)
-    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)
+    drive = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s, deskew=deskew)
     left_out: list[str] = []
     with (
         scratch_beside(output, "building") as scratch,
@@ -239,7 +250,7 @@ def build_lidar(
                 **asdict(settings),
             }
             save_settings(output, "build lidar", chosen)
-    notes = [note] if (note := storeys_note(drive.world_SE3_sensors)) else []
+    notes = [*told(drive.sweeps.spin), *filter(None, [storeys_note(drive.world_SE3_sensors)])]
     if left_out:
         notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
     if drive.alone:

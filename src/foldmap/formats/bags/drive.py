@@ -297,17 +297,17 @@ class BagDrive:
             images = tuple(held.images.get(name) for name in ring.names)
             yield CameraEvent(held.time_s, RingFrame(ring, images))
         elif isinstance(held, _Sweep):
-            yield SweepEvent(held.time_s, self._put_together(held, track))
+            yield self._put_together(held, track)
         else:
             yield held
 
-    def _put_together(self, held: _Sweep, track: Track) -> Sweep:
+    def _put_together(self, held: _Sweep, track: Track) -> SweepEvent:
         if held.offsets_s is None:
-            return held.sweep
+            return SweepEvent(held.time_s, held.sweep)
         self.timed += 1
         found = deskewed(held.sweep, held.offsets_s, held.time_s, track)
         self.deskewed += found is not None
-        return found or held.sweep
+        return SweepEvent(held.time_s, found or held.sweep, at_once=True)
 
     def _leave_out(self, topic: str, error: InputError) -> None:
         known = next((key for key in self._left_out if key[0] == topic), (topic, str(error)))

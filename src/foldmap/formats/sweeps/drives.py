@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from foldmap.lidar.mapping.belonging import (
     pairs_to_compare,
     probed,
 )
+from foldmap.lidar.mapping.spin import WORDS, spin_of, turns
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
@@ -55,7 +56,14 @@ class RecordedDrive:
 
     def sweep(self, index: int) -> Sweep | None:
         """Read one sweep; None where it cannot be used."""
-        return _read(self.sweeps, index)
+        return self.sweeps.usable(index)
+
+    def put_together(self) -> RecordedDrive:
+        """The drive with its sweeps put together by how poses move, where they show that they need it (`spin_of`)."""
+        poses, times_s = self.world_SE3_sensors, self.times_s
+        return replace(
+            self, sweeps=self.sweeps.put_together(spin_of(self.sweep, poses, times_s), turns(poses, times_s))
+        )
 
     def check_aligned(self, where: str) -> None:
         """Check that sweeps lie on each other where the poses put them; ``where`` is for the PoseInputError else."""
@@ -69,7 +77,8 @@ class RecordedDrive:
     def provenance(self) -> dict[str, Any]:
         """How poses and intensities were read, for summaries and settings."""
         poses = {"pose_layout": self.trajectory.layout, "paired": self.pairing.words}
-        return {**poses, "sweeps_without_pose": len(self.alone), "intensity_scale": self.sweeps.full_scale}
+        sweeps = {"intensity_scale": self.sweeps.full_scale, "deskewed": WORDS[self.sweeps.spin]}
+        return {**poses, "sweeps_without_pose": len(self.alone), **sweeps}
 
 
 def open_drive(
@@ -80,12 +89,14 @@ def open_drive(
     *,
     time_limit_s: float = DEFAULT_LIMIT_S,
     aligned: bool = True,
+    deskew: bool = True,
 ) -> RecordedDrive:
     """Open a drive and check that its sweeps and poses belong together; a few sweeps are read for that.
 
     Sweeps and their ``intensity_scale`` are as `open_sweeps` and `read_sweep` have them, poses a KITTI or TUM file,
     with KITTI's calib.txt when they are the camera's. Where names of sweeps are times, their poses lie no farther away
-    than ``time_limit_s``. ``aligned`` is False for priors, which need not put sweeps on each other.
+    than ``time_limit_s``. ``aligned`` is False for priors, which need not put sweeps on each other, nor tell
+    how to put one together; ``deskew`` is False for sweeps that are to stay as they are.
 
     Raises:
         SweepInputError: there are no sweeps, they are not in the sensor's frame, or their intensities have no scale.
@@ -106,6 +117,7 @@ def open_drive(
     if aligned:
         check_digits(world_SE3_sensors, str(poses))
         drive.check_aligned(f"{poses} and {sweeps}")
+        drive = drive.put_together() if deskew else drive
     return drive
 
 
@@ -142,14 +154,7 @@ def _at_sweeps(trajectory: Trajectory, pairing: Pairing) -> tuple[list[SE3], Dou
 
 def _check_ground(sequence: SweepSequence, world_SE3_sensors: Sequence[SE3], sweeps: str) -> None:
     """Read a few sweeps and check them; damaged ones are not the drive's fault and are passed over."""
-    some = [(sweep, world_SE3_sensors[i]) for i in probed(len(sequence)) if (sweep := _read(sequence, i)) is not None]
-    if not some and all(_read(sequence, i) is None for i in range(len(sequence))):
+    some = [(sweep, world_SE3_sensors[i]) for i in probed(len(sequence)) if (sweep := sequence.usable(i)) is not None]
+    if not some and all(sequence.usable(i) is None for i in range(len(sequence))):
         sequence[0]  # none can be read: say why the first cannot
     check_ground([sweep for sweep, _ in some], [pose for _, pose in some], sweeps)
-
-
-def _read(sequence: SweepSequence, index: int) -> Sweep | None:
-    try:
-        return sequence[index]
-    except SweepInputError:
-        return None

@@ -17,6 +17,7 @@ from foldmap.formats.sweeps.cloud import Cloud, is_sliver, native_scale, scale_o
 from foldmap.formats.sweeps.kitti import read_kitti_bin
 from foldmap.formats.sweeps.las import read_las
 from foldmap.formats.sweeps.pcd import read_pcd
+from foldmap.lidar.mapping.spin import AS_IT_IS, Turn, put_together
 from foldmap.lidar.source import Sweep
 
 _FORMATS = {".las": "las", ".laz": "las", ".pcd": "pcd", ".bin": "kitti"}
@@ -57,12 +58,15 @@ class SweepSequence:
 
     paths: tuple[Path, ...]
     intensity_scale: float | None = None
+    spin: int = AS_IT_IS
+    turns: tuple[Turn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sweep:
-        return read_cloud(self.paths[index]).sweep(self.full_scale)
+        sweep = read_cloud(self.paths[index]).sweep(self.full_scale)
+        return put_together(sweep, self.spin, self.turns[index]) if self.spin else sweep
 
     def __iter__(self) -> Iterator[Sweep]:
         return (self[index] for index in range(len(self)))
@@ -75,6 +79,13 @@ class SweepSequence:
             except SweepInputError as error:
                 yield error
 
+    def usable(self, index: int) -> Sweep | None:
+        """Read one sweep; None where it cannot be used."""
+        try:
+            return self[index]
+        except SweepInputError:
+            return None
+
     @property
     def names(self) -> tuple[str, ...]:
         """The files' names relative to the folder that holds them all."""
@@ -86,6 +97,10 @@ class SweepSequence:
     def chosen(self, indices: Iterable[int]) -> SweepSequence:
         """Some of the sweeps, at the scale of all."""
         return SweepSequence(tuple(self.paths[index] for index in indices), self.full_scale)
+
+    def put_together(self, spin: int, turns: Iterable[Turn]) -> SweepSequence:
+        """The sweeps as if each had been seen at once; see `foldmap.lidar.mapping.spin`."""
+        return SweepSequence(self.paths, self.full_scale, spin, tuple(turns))
 
     @cached_property
     def full_scale(self) -> float:

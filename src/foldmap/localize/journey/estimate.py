@@ -80,6 +80,7 @@ class JourneySettings:
         stand_m: a tracked pose is laid on the map's outline once in so many metres.
         cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn: where
             lidar is not sure of the pose, and where it is.
+        deskew: sweeps without times of points are put together by how their lidar spins, once they have told.
     """
 
     motion: MotionNoise = field(default_factory=MotionNoise)
@@ -101,6 +102,7 @@ class JourneySettings:
     stand_m: float = 1.0
     cameras_lost: int = 3
     cameras_tracked: int = 1
+    deskew: bool = True
 
     def __post_init__(self) -> None:
         cameras = self.cameras_lost, self.cameras_tracked

@@ -23,10 +23,14 @@ REORDERED_S = 0.5
 
 @dataclass(frozen=True)
 class SweepEvent:
-    """A sweep in the vehicle's axes (x ahead, y left; heights above the sensor), or an observation drawn of some."""
+    """A sweep in the vehicle's axes (x ahead, y left; heights above the sensor), or an observation drawn of some.
+
+    ``at_once`` says that it was put together by the times of its points.
+    """
 
     time_s: float
     sweep: Sweep | Observation
+    at_once: bool = False
 
 
 @dataclass(frozen=True)

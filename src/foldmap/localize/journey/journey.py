@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.mapping.spin import REVOLUTION_S, SpinFinder, Turn, put_together
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.answer import answer
@@ -41,6 +42,7 @@ class Journey:
     ) -> None:
         self.settings, self._layers = settings or JourneySettings(), layers
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
+        self.spin, self._swept_s = SpinFinder(), -math.inf
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
         self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
         self._cell = 0
@@ -146,7 +148,8 @@ class Journey:
         if self._layers.lidar is None:
             return
         self._sweeps += 1
-        observation = self._senses.drawn(event.sweep, self._here, known)
+        sweep = self._put_together(event, known)
+        observation = self._senses.drawn(sweep, self._here, known)
         if self._fine is not None:
             self._senses.told("lidar", *self._fine.sweep(observation))
             if self._senses.broken:
@@ -158,10 +161,19 @@ class Journey:
             self._search.sweep(self._layers.lidar, observation, regions, most)
             if self._whole is not None and self._fine is None and not regions:
                 self._look_everywhere(self._whole, self._layers.lidar, observation)
-        if isinstance(event.sweep, Sweep):
-            self._stand(event.sweep)
+        if isinstance(sweep, Sweep):
+            self._stand(sweep)
         if self._fine is None:
             self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
+
+    def _put_together(self, event: SweepEvent, known: bool) -> Sweep | Observation:
+        """The sweep as if all had been seen at once, by how the vehicle moves and the lidar spins."""
+        sweep, since_s, self._swept_s = event.sweep, event.time_s - self._swept_s, event.time_s
+        if not isinstance(sweep, Sweep) or event.at_once or not (known and self.settings.deskew):
+            return sweep
+        turn = Turn.level(self._moving.within(since_s if since_s < 1.5 * REVOLUTION_S else REVOLUTION_S))
+        self.spin.add(sweep, self._here, turn)
+        return put_together(sweep, self.spin.spin, turn)
 
     def _stand(self, sweep: Sweep) -> None:
         """Lay what stands around on the map's outline: at the tracked pose, or everywhere, some headings now."""

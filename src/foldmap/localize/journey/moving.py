@@ -45,11 +45,14 @@ class Moving:
         since_s = time_s - self._time_s
         if not math.isfinite(since_s):
             return self._at, False
-        dt_s = min(max(since_s, -_CARRIED_S), _CARRIED_S)
+        return self._at @ self.within(min(max(since_s, -_CARRIED_S), _CARRIED_S)), abs(since_s) <= _CARRIED_S
+
+    def within(self, dt_s: float) -> SE2:
+        """How far the vehicle comes in so many seconds at its last speeds."""
         half = 0.5 * self._yaw_radps * dt_s  # along the chord of the arc
         ahead, left = self._ahead_mps * dt_s, self._left_mps * dt_s
         x_m, y_m = math.cos(half) * ahead - math.sin(half) * left, math.sin(half) * ahead + math.cos(half) * left
-        return self._at @ SE2(x_m, y_m, 2 * half), abs(since_s) <= _CARRIED_S
+        return SE2(x_m, y_m, 2 * half)
 
 
 def moved_on(pose: SE2, covariance: DoubleArray, step: SE2, dt_s: float, noise: MotionNoise) -> tuple[SE2, DoubleArray]:

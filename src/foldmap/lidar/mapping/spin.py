@@ -1,0 +1,217 @@
+"""Sweeps put together as if all of a revolution had been seen at once, where nothing tells the times of points.
+
+At 10 m/s a vehicle moves a metre while its lidar turns around once: what it saw on its left lies a quarter of a metre
+from where it was, what it saw on its right as far the other way. Azimuths are times where a lidar spins evenly, and its
+seam is behind it; which way it spins is told by how well sweeps some metres apart lie on each other (GICP, Segal et al.
+2009) once they are put together for either way, and left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from foldmap.geometry import SE2, SE3
+from foldmap.lidar.source import Sweep
+from foldmap.types import DoubleArray
+
+CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE = -1, 0, 1
+WORDS = {CLOCKWISE: "clockwise", AS_IT_IS: "none", COUNTER_CLOCKWISE: "counter-clockwise"}
+_EITHER = CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE
+REVOLUTION_S = 0.1
+"""Of a lidar of which sweeps come more seldom; else it turns once from one to the next."""
+_LEAST_M = 0.15
+"""A vehicle that moves less in a revolution is not looked at, nor its sweeps put together."""
+_APART_M, _BETWEEN_M = 10.0, 2.5  # sweeps that are compared, and one such pair and the next
+_NEAR_M, _FAR_M, _CELL_M, _REACH_M, _NEIGHBOURS, _LEAST_POINTS = 2.5, 40.0, 0.35, 0.5, 10, 300
+_PAIRS, _LEAST_PAIRS = 12, 6
+_SURE, _SURER = 2.0, 3.0
+"""Mean over its standard error: of the gain over sweeps as they are, and over those put together the other way.
+
+4 and 6 and more on two recordings that need it; of those the first is below 0 once they are put together.
+"""
+_MADE_OF_THEM = 1.5
+"""How much farther poses that were made of skewed sweeps are from sweeps that are put together: 2.5, others 0.9."""
+
+Read: TypeAlias = Callable[[int], Sweep | None]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What moves while a lidar turns around once: translation (3,) m and rotation vector (3,) rad, sensor axes."""
+
+    translation_m: DoubleArray
+    rotation_rad: DoubleArray
+
+    @staticmethod
+    def around(here: SE3, first: SE3, last: SE3, revolutions: float) -> Turn:
+        """By the poses at the begin and the end of so many revolutions."""
+        from scipy.spatial.transform import Rotation  # a first estimate of a sweep does without
+
+        ahead_m = here.matrix[:3, :3].T @ (last.translation_m - first.translation_m)
+        rotation = Rotation.from_matrix(first.matrix[:3, :3].T @ last.matrix[:3, :3]).as_rotvec()
+        return Turn(ahead_m / revolutions, rotation / revolutions)
+
+    @staticmethod
+    def level(moved: SE2) -> Turn:
+        """Of a vehicle on the ground."""
+        return Turn(np.array([moved.x_m, moved.y_m, 0.0]), np.array([0.0, 0.0, moved.heading_rad]))
+
+    @property
+    def tells(self) -> bool:
+        """Whether the vehicle moves enough to look at it."""
+        return float(np.linalg.norm(self.translation_m)) >= _LEAST_M
+
+
+def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
+    """The sweep as if all its points had been measured when it looked ahead; ``spin`` is one of this module's."""
+    if spin == AS_IT_IS or not len(sweep.points_sensor_m):
+        return sweep
+    points = sweep.points_sensor_m.astype(np.float64)
+    since = (spin / math.tau * np.arctan2(points[:, 1], points[:, 0]))[:, None]  # revolutions after it looked ahead
+    size = float(np.linalg.norm(turn.rotation_rad))
+    moved = points + since * turn.translation_m
+    if size > 0:  # Rodrigues' formula
+        axis = turn.rotation_rad / size
+        across = np.cross(axis, points)
+        moved += np.sin(since * size) * across + (1 - np.cos(since * size)) * np.cross(axis, across)
+    return Sweep(moved.astype(np.float32), sweep.intensity)
+
+
+def told(spin: int) -> list[str]:
+    """For people, that sweeps were put together; nothing where they were not."""
+    how = f"the lidar spins {WORDS[spin]} and nothing tells the times of its points"
+    return [f"{how}: sweeps are put together by that; --no-deskew leaves them"] if spin else []
+
+
+def turns(poses: Sequence[SE3], times_s: DoubleArray | None = None) -> list[Turn]:
+    """What a sensor moves in a revolution around each sweep, by the poses before and after it."""
+    return [_turn_at(poses, times_s, index) for index in range(len(poses))]
+
+
+def _turn_at(poses: Sequence[SE3], times_s: DoubleArray | None, index: int) -> Turn:
+    first, last = max(index - 1, 0), min(index + 1, len(poses) - 1)
+    if first == last:
+        return Turn.level(SE2(0.0, 0.0, 0.0))
+    passed_s = math.nan if times_s is None else float(times_s[last] - times_s[first])
+    seldom = passed_s > 1.5 * REVOLUTION_S * (last - first)
+    return Turn.around(poses[index], poses[first], poses[last], passed_s / REVOLUTION_S if seldom else last - first)
+
+
+def spin_of(read: Read, poses: Sequence[SE3], times_s: DoubleArray | None = None, *, independent: bool = True) -> int:
+    """Which way the lidar of a drive spins that nobody put together; 0 where its sweeps lie best as they are.
+
+    ``read`` gives a sweep by its number, None where it cannot be used. Poses that are ``independent`` of the sweeps are
+    asked, too: where these lie at them as they are, but not once put together, the poses were made of them.
+    """
+    at_m = np.array([pose.translation_m for pose in poses]).reshape(-1, 3)
+    pairs, moved = list[tuple[int, int]](), turns(poses, times_s)
+    for index in range(len(poses)):
+        far = np.flatnonzero(np.linalg.norm(at_m[index:] - at_m[index], axis=1) >= _APART_M)
+        if len(far) and all(moved[k].tells for k in (index, index + int(far[0]))):
+            pairs.append((index, index + int(far[0])))
+    asked = sorted(set(np.linspace(0, len(pairs) - 1, _PAIRS).round().astype(int))) if pairs else []
+    told = _Told()
+    for before, here in (pairs[k] for k in asked[::2] + asked[1::2]):
+        if told.settled:
+            break
+        seen = read(before), read(here)
+        if seen[0] is not None and seen[1] is not None:
+            told.compare(seen[0], seen[1], moved[before], moved[here], poses[before].inverse() @ poses[here])
+    return told.verdict(independent)
+
+
+class SpinFinder:
+    """The same of sweeps that come one after another, by how the vehicle moves: 0 until it is told."""
+
+    def __init__(self) -> None:
+        self.spin = AS_IT_IS
+        self._told, self._kept = _Told(), deque[tuple[Sweep, SE2, Turn]]()
+
+    def add(self, sweep: Sweep, here: SE2, turn: Turn) -> None:
+        """Take the next sweep in the vehicle's axes, start_SE2_vehicle there, and what moves in a revolution."""
+        if self._told.settled or len(self._told.misfits) >= _PAIRS or not turn.tells:
+            return
+        if not self._kept or _apart_m(self._kept[-1][1], here) >= _BETWEEN_M:
+            self._kept.append((sweep, here, turn))
+        if _apart_m(self._kept[0][1], here) < _APART_M:
+            return
+        before, there, turned = self._kept.popleft()
+        self._told.compare(before, sweep, turned, turn, SE3.from_se2(there.inverse() @ here))
+        self.spin = self._told.verdict(independent=False)
+
+
+@dataclass
+class _Told:
+    """What pairs of sweeps told: misfits clockwise, as they are, counter-clockwise; and how far ahead poses are off."""
+
+    misfits: list[list[float]] = field(default_factory=list)
+    off_m: list[list[float]] = field(default_factory=list)
+
+    def compare(self, before: Sweep, here: Sweep, turned: Turn, turn: Turn, step: SE3) -> None:
+        """Lay a sweep on one before it, put together each way."""
+        import small_gicp
+
+        misfits, off_m = list[float](), list[float]()
+        ahead = step.translation_m / np.linalg.norm(step.translation_m)  # what revolutions smear
+        for spin in _EITHER:
+            surfaces = [_surfaces(put_together(*one)) for one in ((before, spin, turned), (here, spin, turn))]
+            if any(points.size() < _LEAST_POINTS for points, _ in surfaces):
+                return
+            (target, tree), (source, _) = surfaces
+            found = small_gicp.align(
+                target, source, tree, step.matrix, registration_type="GICP", max_correspondence_distance=_REACH_M
+            )
+            if found.num_inliers < _LEAST_POINTS:
+                return
+            misfits.append(found.error / found.num_inliers)
+            off_m.append(abs(float(ahead @ (found.T_target_source - step.matrix)[:3, 3])))
+        self.misfits.append(misfits)
+        self.off_m.append(off_m)
+
+    def verdict(self, independent: bool) -> int:
+        """The way that makes sweeps fit; 0 where that is not sure."""
+        if len(self.misfits) < _LEAST_PAIRS:
+            return AS_IT_IS
+        spin, gain, over = self._gains()
+        off_m = np.median(self.off_m, axis=0)
+        made_of_them = independent and off_m[1 + spin] > _MADE_OF_THEM * off_m[1]
+        return spin if gain > _SURE and over > _SURER and not made_of_them else AS_IT_IS
+
+    @property
+    def settled(self) -> bool:
+        """Whether more sweeps would tell nothing else."""
+        if len(self.misfits) < _LEAST_PAIRS:
+            return False
+        _, gain, over = self._gains()
+        return gain < -_SURE or (gain > _SURE and over > _SURER)
+
+    def _gains(self) -> tuple[int, float, float]:
+        """The better way, and its mean gains over their standard errors: over what is, and over the other way."""
+        misfits = np.array(self.misfits)
+        gains = 1.0 - misfits / misfits[:, 1:2]
+        spin = COUNTER_CLOCKWISE if gains[:, 2].mean() > gains[:, 0].mean() else CLOCKWISE
+        both = gains[:, 1 + spin], gains[:, 1 + spin] - gains[:, 1 - spin]
+        gain, over = (float(one.mean() / (one.std(ddof=1) / math.sqrt(len(one)) + 1e-12)) for one in both)
+        return spin, gain, over
+
+
+def _surfaces(sweep: Sweep) -> tuple[Any, Any]:
+    import small_gicp
+
+    points = sweep.points_sensor_m.astype(np.float64)
+    range_m = np.hypot(points[:, 0], points[:, 1])
+    near = points[(range_m > _NEAR_M) & (range_m < _FAR_M)]
+    if len(near) < _LEAST_POINTS:
+        return small_gicp.PointCloud(near), None
+    points, tree = small_gicp.preprocess_points(near, _CELL_M, num_neighbors=_NEIGHBOURS)
+    return points, tree
+
+
+def _apart_m(one: SE2, other: SE2) -> float:
+    return math.hypot(one.x_m - other.x_m, one.y_m - other.y_m)
