@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from foldmap.formats.sweeps.drives import open_drive
+from foldmap.formats.sweeps.kitti import write_kitti_poses
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.spin import SpinFinder, Turn, put_together, spin_of, turns
 from foldmap.lidar.source import Sweep
+from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.events import OdometryEvent, SweepEvent
+from foldmap.localize.journey.journey import Journey
+from foldmap.localize.journey.senses import Layers
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SPEED_MPS, YAW_RADPS, PERIOD_S = 12.0, 0.08, 0.1
@@ -58,7 +63,7 @@ def drive(spin: int, count: int = 40) -> list[Sweep]:
             seen = seen_from(chosen, time_s)
             time_s = now_s + spin * PERIOD_S * np.arctan2(seen[:, 1], seen[:, 0]) / math.tau
         noisy = seen + rng.normal(0, 0.01, seen.shape)
-        sweeps.append(Sweep(noisy.astype(np.float32), np.zeros(len(noisy), np.float32)))
+        sweeps.append(Sweep(noisy.astype(np.float32), rng.uniform(0, 1, len(noisy)).astype(np.float32)))
     return sweeps
 
 
@@ -104,6 +109,32 @@ def test_sweeps_put_together_need_no_more(skewed: list[Sweep]) -> None:
     moved = turns(poses(len(skewed)))
     together = [put_together(sweep, -1, turn) for sweep, turn in zip(skewed, moved, strict=True)]
     assert spin_of(lambda k: together[k], poses(len(skewed))) == 0
+
+
+def test_files_of_sweeps_are_put_together_when_they_are_read(skewed: list[Sweep], tmp_path: Path) -> None:
+    for number, sweep in enumerate(skewed):
+        rows = np.column_stack([sweep.points_sensor_m, sweep.intensity])
+        (tmp_path / f"{number:06d}.bin").write_bytes(rows.astype("<f4").tobytes())
+    write_kitti_poses(tmp_path / "poses.txt", poses(len(skewed)))
+    drive, plain = (open_drive(tmp_path, tmp_path / "poses.txt", deskew=deskew) for deskew in (True, False))
+    assert [one.provenance()["deskewed"] for one in (drive, plain)] == ["clockwise", "none"]
+    wanted = put_together(skewed[7], -1, turns(poses(len(skewed)))[7])
+    np.testing.assert_allclose(drive.sweeps[7].points_sensor_m, wanted.points_sensor_m, atol=1e-5)
+    np.testing.assert_array_equal(plain.sweeps[7].points_sensor_m, skewed[7].points_sensor_m)
+
+
+@pytest.mark.parametrize("deskew", [True, False])
+def test_a_journey_puts_sweeps_together_once_they_have_told(deskew: bool, skewed: list[Sweep]) -> None:
+    journey, every = Journey(Layers(), None, JourneySettings(deskew=deskew)), poses(len(skewed))
+    for number, sweep in enumerate(skewed):
+        if number:
+            moved = (every[number - 1].inverse() @ every[number]).to_se2()
+            journey.step(OdometryEvent(PERIOD_S * number, moved))
+        seen = journey.at_once(SweepEvent(PERIOD_S * number, sweep))
+    last = put_together(skewed[-1], -1, turns(every)[-1]) if deskew else skewed[-1]
+    assert isinstance(seen, Sweep)
+    np.testing.assert_allclose(seen.points_sensor_m, last.points_sensor_m, atol=0.02)
+    assert journey.at_once(SweepEvent(PERIOD_S * number, skewed[-1], at_once=True)) is skewed[-1]
 
 
 def test_a_slow_or_short_drive_is_left_as_it_is(skewed: list[Sweep]) -> None:

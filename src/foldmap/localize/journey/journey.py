@@ -148,7 +148,7 @@ class Journey:
         if self._layers.lidar is None:
             return
         self._sweeps += 1
-        sweep = self._put_together(event, known)
+        sweep = self.at_once(event)
         observation = self._senses.drawn(sweep, self._here, known)
         if self._fine is not None:
             self._senses.told("lidar", *self._fine.sweep(observation))
@@ -166,13 +166,14 @@ class Journey:
         if self._fine is None:
             self._senses.told("lidar", "ambiguous" if self._search.alive else "no_match", "no place is decided yet")
 
-    def _put_together(self, event: SweepEvent, known: bool) -> Sweep | Observation:
-        """The sweep as if all had been seen at once, by how the vehicle moves and the lidar spins."""
+    def at_once(self, event: SweepEvent) -> Sweep | Observation:
+        """The sweep as if all of it had been seen at once, by how the vehicle moves and the lidar spins."""
         sweep, since_s, self._swept_s = event.sweep, event.time_s - self._swept_s, event.time_s
+        here, known = self._moving.at(event.time_s)
         if not isinstance(sweep, Sweep) or event.at_once or not (known and self.settings.deskew):
             return sweep
         turn = Turn.level(self._moving.within(since_s if since_s < 1.5 * REVOLUTION_S else REVOLUTION_S))
-        self.spin.add(sweep, self._here, turn)
+        self.spin.add(sweep, here, turn)
         return put_together(sweep, self.spin.spin, turn)
 
     def _stand(self, sweep: Sweep) -> None:
