@@ -102,7 +102,7 @@ class Recorded:
         chosen = np.sort(choose_points(scene, most).order[:most])
         with FoldWriter(scratch / "drive.fold") as writer:
             fold_lidar(writer, raster, LidarPlan(board.marks(self.resolution_m)))
-            fold_outline(writer, standing)
+            fold_outline(writer, standing, drive.sweeps.spun)
             fold_calibrated(writer, scene, VisualPlan(chosen, Transform(basis_named("sift-1"), 0.1, standard=True)))
         return scratch / "drive.fold", raster
 

@@ -84,7 +84,7 @@ def test_what_a_bag_holds_is_shown(run: Run, drives: Path, tmp_path: Path) -> No
 
 def test_options_of_bags_are_refused_of_a_folder(run: Run, place: Path, drives: Path, tmp_path: Path) -> None:
     asked = "localize", place / "map.fold", drives / "folder", "-o", tmp_path / "run"
-    for option in (("--topic", "lidar=/points"), ("--no-deskew",), ("--base-frame", "base_link")):
+    for option in (("--topic", "lidar=/points"), ("--base-frame", "base_link")):
         run(*asked, *option).refused("are of bags")
     run(
         "localize", place / "map.fold", drives / "drive.mcap", "-o", tmp_path / "run", "--topic", "lidar=/odom"

@@ -250,6 +250,7 @@ def test_write_map(tmp_path: Path) -> None:
         np.testing.assert_allclose(window.intensity[window.observed], tiles[0].intensity[window.observed], atol=1.6e-5)
     with open_standing([tmp_path / "a.tif"], raster.grid) as found:
         assert found is not None
+        assert found.sweeps == ""
         around = found.read(250, -6, 140, 140)  # beyond all sides
         np.testing.assert_array_equal(around.intensity[6:134, 6:134] > 0, tiles[1].standing)
         assert around.intensity.sum() == tiles[1].standing.sum()
@@ -258,6 +259,11 @@ def test_write_map(tmp_path: Path) -> None:
     digests = {hashlib.sha256((tmp_path / f"{name}.tif").read_bytes()).hexdigest() for name in "ab"}
     assert len(digests) == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+    write_map_geotiff(tmp_path / "c.tif", grid, iter(tiles), 128, "clockwise")
+    for files, told in ((["c.tif"], "clockwise"), (["b.tif", "c.tif"], "")):
+        with open_standing([tmp_path / name for name in files], grid) as found:
+            assert found is not None
+            assert found.sweeps == told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")

@@ -53,12 +53,13 @@ def test_cells_are_those_in_which_something_stands(tmp_path: Path) -> None:
     stands, known = rng.random((700, 530)) < 0.01, rng.random((700, 530)) < 0.5
     raster = RasterMap(MetricGrid(100.0, 900.0, 0.25, 700, 530), stands.astype(np.float32), known | stands)
     with FoldWriter(tmp_path / "a.fold") as writer:
-        fold_outline(writer, raster)
+        fold_outline(writer, raster, "counter-clockwise")
         writer.commit()
     with FoldFile.open(tmp_path / "a.fold") as file:
         found = open_outline(file)
         assert found is not None
         drawn, _ = found.embedding(found.grid)
+        assert WholeOutline(found).spin == 1
     np.testing.assert_array_equal(drawn[0] > 0, stands.reshape(350, 2, 265, 2).any((1, 3)))
     assert (found.grid.west_m, found.grid.north_m, found.grid.resolution_m) == (100.0, 900.0, 0.5)
 

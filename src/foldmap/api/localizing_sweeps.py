@@ -17,7 +17,7 @@ from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
 from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE2
 from foldmap.lidar.mapping.registration import SweepOdometry
-from foldmap.lidar.mapping.spin import WORDS, told
+from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, SpinFinder, spin_named, told
 from foldmap.lidar.observation import levelled
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
@@ -73,8 +73,11 @@ def localize_sweeps(
     filtered, drive = online or gps is not None, given.open()
     priors, (fixes, fixes_paired) = given.priors(drive, filtered), given.fixes(drive, town.lidar.grid)
     given.require_near(priors, town.lidar.grid)
+    as_map = AS_IT_IS if town.outline is None else spin_named(town.outline.parameters.get("sweeps"))
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
-    drive = drive.put_together() if deskew and moving.how in (ODOMETRY, PRIORS) else drive
+    if deskew and moving.how == REGISTERED:
+        moving.finder, moving.times_s = SpinFinder(as_map), drive.times_s
+    drive = drive.put_together(as_map) if deskew and moving.how in (ODOMETRY, PRIORS) else drive
     localizer, tracker = town.lidar_localizer(), None
     if filtered:
         range_rad = max(heading_range_rad, math.radians(0.3))
@@ -86,7 +89,8 @@ def localize_sweeps(
         sweep = None if isinstance(read, SweepInputError) else read
         pose, prior = moving.pose(index, sweep), priors[index]
         estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", time_limit_s))
-        image, here = None if sweep is None else laid.add(sweep, pose, moving.fresh), pose.to_se2()
+        here = pose.to_se2()
+        image = None if sweep is None else laid.add(moving.at_once(sweep), pose, moving.fresh)
         if tracker is not None:
             moved = None if before is None else before.inverse() @ here
             time_s = None if drive.times_s is None else float(times_s[index])
@@ -103,8 +107,10 @@ def localize_sweeps(
         localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
     did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})
+    spin = drive.sweeps.spin or (moving.finder.spin if moving.finder else 0)
+    did |= {"deskewed": WORDS[spin]}
     settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": filtered, **did}
-    notes = [*([moving.note] if moving.note else []), *told(drive.sweeps.spin)]
+    notes = [*([moving.note] if moving.note else []), *told(spin)]
     return Localized(localized, settings, {"paired": drive.pairing.words, **did}, notes)
 
 

@@ -15,7 +15,7 @@ from foldmap.geometry import SE3
 from foldmap.lidar.mapping.lean import level
 from foldmap.lidar.mapping.registration import SweepRegistration
 from foldmap.lidar.mapping.rigidity import rigidity_of
-from foldmap.lidar.mapping.spin import spin_of, turns
+from foldmap.lidar.mapping.spin import SpinFinder, Turn, put_together, revolutions, spin_of, turns
 from foldmap.lidar.observation import Observation, SweepStack
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
@@ -33,16 +33,21 @@ class SweepMotion:
         given: poses of the file, in driving order.
         note: for people, what was found; empty where there is nothing to tell.
         fresh: whether the last sweep could not be tied to those before it.
+        times_s: of the sweeps, where they are known.
+        finder: of the way that the lidar spins, for sweeps that are registered; None where they stay as they are.
     """
 
     how: str
     given: Sequence[SE3]
     note: str = ""
     fresh: bool = False
+    times_s: DoubleArray | None = None
+    finder: SpinFinder | None = None
     _running: SweepRegistration = field(default_factory=SweepRegistration)
     _start: SE3 | None = None
     _last: int = 0
     _here: SE3 | None = None
+    _turn: Turn | None = None
 
     def pose(self, index: int, sweep: Sweep | None) -> SE3:
         """World_SE3_sensor of a sweep, the next one; None where it could not be read."""
@@ -59,8 +64,18 @@ class SweepMotion:
         self.fresh = found is None
         if found is None or self._start is None:
             self._start = expected
-        self._here, self._last = self._start if found is None else self._start @ found, index
+        before, self._here = self._here, self._start if found is None else self._start @ found
+        passed = revolutions(self.times_s, self._last, index)
+        self._turn = Turn.around(self._here, before, self._here, passed) if passed > 0 and not self.fresh else None
+        self._last = index
         return self._here
+
+    def at_once(self, sweep: Sweep) -> Sweep:
+        """The sweep that was given last, as if all of it had been seen at once."""
+        if self.finder is None or self._turn is None or self._here is None:
+            return sweep
+        self.finder.add(sweep, self._here.to_se2(), self._turn)
+        return put_together(sweep, self.finder.spin, self._turn)
 
 
 class LaidSweeps:

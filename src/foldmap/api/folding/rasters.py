@@ -164,7 +164,7 @@ def _outline(writer: FoldWriter, rasters: Sequence[Path], grid: MetricGrid) -> d
     if OUTLINE in writer.layers and isinstance(writer, FoldUpdater):
         writer.remove_layer(OUTLINE)
     with open_standing(rasters, grid) as standing:
-        return {} if standing is None else {"outline_bytes": fold_outline(writer, standing)}
+        return {} if standing is None else {"outline_bytes": fold_outline(writer, standing, standing.sweeps)}
 
 
 def _candidates(
@@ -275,7 +275,7 @@ def update_rasters(
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
         standing = opened.enter_context(open_standing(rasters if OUTLINE in updater.layers else [], source.grid))
         if standing is not None:
-            fold_outline(updater, standing)
+            fold_outline(updater, standing, standing.sweeps)
     if done.changed or done.removed:
         said = {"map": ", ".join(map(str, rasters)), "tiles": len(done.changed), "removed": len(done.removed)}
         updater.put_metadata("updated", said)

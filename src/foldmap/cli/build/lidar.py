@@ -238,7 +238,7 @@ def build_lidar(
     ):
         block_px = settings.tile_px if settings.tile_px in (128, 256, 512, 1024) else 512
         with together():
-            observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px)
+            observed_m2 = write_map_geotiff(output, built.grid, built.tiles(), block_px, drive.sweeps.spun)
             chosen = {
                 "sweeps": str(bag or sweeps),
                 "poses": "odometry of the bag" if bag and poses.parent == Path(sweeps).parent else str(poses),

@@ -14,10 +14,12 @@ from rasterio.windows import Window
 
 from foldmap.errors import MapInputError
 from foldmap.geometry import MetricGrid
-from foldmap.lidar.source import RasterMap, RasterSource
+from foldmap.lidar.source import RasterMap
 
 STANDING = "standing"
 """What the band is called in the file."""
+SWEEPS = "SWEEPS"
+"""The tag that says how sweeps were put together, where nothing told the times of their points."""
 
 
 class StandingFiles:
@@ -25,6 +27,12 @@ class StandingFiles:
 
     def __init__(self, grid: MetricGrid, datasets: Sequence[tuple[Any, int]]) -> None:
         self.grid, self._datasets = grid, datasets
+
+    @property
+    def sweeps(self) -> str:
+        """How the sweeps of all files were put together (`foldmap.lidar.mapping.spin`); empty where nothing says so."""
+        words = {str(dataset.tags().get(SWEEPS, "")) for dataset, _ in self._datasets}
+        return words.pop() if len(words) == 1 else ""
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the files; a MapInputError where a file is damaged there."""
@@ -49,7 +57,7 @@ class StandingFiles:
 
 
 @contextmanager
-def open_standing(paths: Sequence[Path], grid: MetricGrid) -> Iterator[RasterSource | None]:
+def open_standing(paths: Sequence[Path], grid: MetricGrid) -> Iterator[StandingFiles | None]:
     """Open the bands of maps that are on one grid; None where no map has one."""
     with ExitStack() as opened:
         datasets = [opened.enter_context(rasterio.open(path)) for path in paths]

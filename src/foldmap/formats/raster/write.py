@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from foldmap.atlas.whole import put_whole, scratch_beside, write_whole
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import is_world_mercator, require_metric, require_true
-from foldmap.formats.raster.standing import STANDING
+from foldmap.formats.raster.standing import STANDING, SWEEPS
 from foldmap.geometry import MetricGrid
 from foldmap.types import AnyArray, FloatArray
 
@@ -49,13 +49,15 @@ def crs_wkt_of(name: str) -> str:
         raise ConfigError(f"{name!r} is no known CRS: {error}", cure) from error
 
 
-def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int = 512) -> float:
+def write_map_geotiff(
+    path: Path | str, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int = 512, sweeps: str = ""
+) -> float:
     """Write a map as a Cloud Optimized GeoTIFF with overviews, whole or not at all; returns its observed ground in m2.
 
     Bands are uint16: intensity and spread in steps of 1/65535 (declared as the scale), looks up to 65534, and 1 where
     something upright stands, 0 where there is ground; nodata is 65535 in all. One tile is in memory at a time; those
     that are left out take no space. The same tiles give the same bytes. Edges of tiles best lie on multiples of
-    ``block_px``, the side of the file's blocks, a multiple of 16.
+    ``block_px``, the side of the file's blocks, a multiple of 16. ``sweeps`` is a tag: how they were put together.
 
     Raises:
         ConfigError: the block size is no multiple of 16, or the folder cannot be written to.
@@ -73,7 +75,7 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
     try:
         with scratch_beside(path, "writing") as scratch, rasterio.Env(GDAL_CACHEMAX=64, GDAL_NUM_THREADS=1):
             plain, cloud = scratch / "plain.tif", scratch / "cloud.tif"
-            observed_px = _write_plain(plain, grid, tiles, block_px)
+            observed_px = _write_plain(plain, grid, tiles, block_px, {SWEEPS: sweeps} if sweeps else {})
             deflated = {"COMPRESS": "DEFLATE", "LEVEL": 6, "PREDICTOR": 2, "OVERVIEW_RESAMPLING": "AVERAGE"}
             blocks = {"BLOCKSIZE": block_px, "BIGTIFF": "IF_SAFER", "SPARSE_OK": "TRUE"}
             rasterio.shutil.copy(plain, cloud, driver="COG", **deflated, **blocks)
@@ -84,13 +86,13 @@ def write_map_geotiff(path: Path | str, grid: MetricGrid, tiles: Iterable[MapTil
     return float(observed_px) * grid.resolution_m**2
 
 
-def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int) -> int:
+def _write_plain(path: Path, grid: MetricGrid, tiles: Iterable[MapTile], block_px: int, tags: dict[str, str]) -> int:
     observed_px = 0
     profile = tiled_profile(grid, len(BANDS), "uint16", NODATA, block_px)
     with rasterio.open(path, "w", **profile, interleave="band", zlevel=1) as dataset:
         dataset.descriptions = BANDS
         dataset.scales = (_UNIT, 1.0, _UNIT, 1.0)
-        dataset.update_tags(LAYER="foldmap lidar ground intensity")
+        dataset.update_tags(LAYER="foldmap lidar ground intensity", **tags)
         for tile in tiles:
             height_px, width_px = tile.count.shape
             if not (0 <= tile.row <= grid.height_px - height_px and 0 <= tile.col <= grid.width_px - width_px):

@@ -24,7 +24,7 @@ from foldmap.lidar.mapping.belonging import (
     pairs_to_compare,
     probed,
 )
-from foldmap.lidar.mapping.spin import WORDS, spin_of, turns
+from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, spin_of, turns
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
@@ -58,12 +58,11 @@ class RecordedDrive:
         """Read one sweep; None where it cannot be used."""
         return self.sweeps.usable(index)
 
-    def put_together(self) -> RecordedDrive:
+    def put_together(self, otherwise: int = AS_IT_IS) -> RecordedDrive:
         """The drive with its sweeps put together by how poses move, where they show that they need it (`spin_of`)."""
-        poses, times_s = self.world_SE3_sensors, self.times_s
-        return replace(
-            self, sweeps=self.sweeps.put_together(spin_of(self.sweep, poses, times_s), turns(poses, times_s))
-        )
+        moved = self.world_SE3_sensors, self.times_s
+        spin = spin_of(self.sweep, *moved, otherwise=otherwise)
+        return replace(self, sweeps=self.sweeps.put_together(spin, turns(*moved)))
 
     def check_aligned(self, where: str) -> None:
         """Check that sweeps lie on each other where the poses put them; ``where`` is for the PoseInputError else."""

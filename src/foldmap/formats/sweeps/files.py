@@ -17,7 +17,7 @@ from foldmap.formats.sweeps.cloud import Cloud, is_sliver, native_scale, scale_o
 from foldmap.formats.sweeps.kitti import read_kitti_bin
 from foldmap.formats.sweeps.las import read_las
 from foldmap.formats.sweeps.pcd import read_pcd
-from foldmap.lidar.mapping.spin import AS_IT_IS, Turn, put_together
+from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, Turn, put_together
 from foldmap.lidar.source import Sweep
 
 _FORMATS = {".las": "las", ".laz": "las", ".pcd": "pcd", ".bin": "kitti"}
@@ -97,6 +97,11 @@ class SweepSequence:
     def chosen(self, indices: Iterable[int]) -> SweepSequence:
         """Some of the sweeps, at the scale of all."""
         return SweepSequence(tuple(self.paths[index] for index in indices), self.full_scale)
+
+    @property
+    def spun(self) -> str:
+        """How they are put together; empty where they are as they are."""
+        return WORDS[self.spin] if self.spin else ""
 
     def put_together(self, spin: int, turns: Iterable[Turn]) -> SweepSequence:
         """The sweeps as if each had been seen at once; see `foldmap.lidar.mapping.spin`."""

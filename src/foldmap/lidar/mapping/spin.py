@@ -20,8 +20,9 @@ from foldmap.geometry import SE2, SE3
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
-CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE = -1, 0, 1
-WORDS = {CLOCKWISE: "clockwise", AS_IT_IS: "none", COUNTER_CLOCKWISE: "counter-clockwise"}
+CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE, SKEWED = -1, 0, 1, 2
+WORDS = {CLOCKWISE: "clockwise", AS_IT_IS: "none", COUNTER_CLOCKWISE: "counter-clockwise", SKEWED: "skewed"}
+"""Skewed are sweeps that stay as they are though they need it: their poses were made of them so."""
 _EITHER = CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE
 REVOLUTION_S = 0.1
 """Of a lidar of which sweeps come more seldom; else it turns once from one to the next."""
@@ -70,7 +71,7 @@ class Turn:
 
 def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
     """The sweep as if all its points had been measured when it looked ahead; ``spin`` is one of this module's."""
-    if spin == AS_IT_IS or not len(sweep.points_sensor_m):
+    if spin in (AS_IT_IS, SKEWED) or not len(sweep.points_sensor_m):
         return sweep
     points = sweep.points_sensor_m.astype(np.float64)
     since = (spin / math.tau * np.arctan2(points[:, 1], points[:, 0]))[:, None]  # revolutions after it looked ahead
@@ -85,8 +86,16 @@ def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
 
 def told(spin: int) -> list[str]:
     """For people, that sweeps were put together; nothing where they were not."""
+    if spin == SKEWED:
+        left = "nothing tells the times of their points, and the poses were made of them as they are"
+        return [f"sweeps are skewed: {left}: so they are left; registered to each other they would be put together"]
     how = f"the lidar spins {WORDS[spin]} and nothing tells the times of its points"
     return [f"{how}: sweeps are put together by that; --no-deskew leaves them"] if spin else []
+
+
+def spin_named(word: object) -> int:
+    """The other way around; 0 for what is no word of these."""
+    return next((spin for spin, name in WORDS.items() if name == word), AS_IT_IS)
 
 
 def turns(poses: Sequence[SE3], times_s: DoubleArray | None = None) -> list[Turn]:
@@ -98,16 +107,28 @@ def _turn_at(poses: Sequence[SE3], times_s: DoubleArray | None, index: int) -> T
     first, last = max(index - 1, 0), min(index + 1, len(poses) - 1)
     if first == last:
         return Turn.level(SE2(0.0, 0.0, 0.0))
+    return Turn.around(poses[index], poses[first], poses[last], revolutions(times_s, first, last))
+
+
+def revolutions(times_s: DoubleArray | None, first: int, last: int) -> float:
+    """How often a lidar turns around from one sweep to another: once from sweep to sweep, unless they come seldom."""
     passed_s = math.nan if times_s is None else float(times_s[last] - times_s[first])
-    seldom = passed_s > 1.5 * REVOLUTION_S * (last - first)
-    return Turn.around(poses[index], poses[first], poses[last], passed_s / REVOLUTION_S if seldom else last - first)
+    return passed_s / REVOLUTION_S if passed_s > 1.5 * REVOLUTION_S * (last - first) else last - first
 
 
-def spin_of(read: Read, poses: Sequence[SE3], times_s: DoubleArray | None = None, *, independent: bool = True) -> int:
+def spin_of(
+    read: Read,
+    poses: Sequence[SE3],
+    times_s: DoubleArray | None = None,
+    *,
+    independent: bool = True,
+    otherwise: int = AS_IT_IS,
+) -> int:
     """Which way the lidar of a drive spins that nobody put together; 0 where its sweeps lie best as they are.
 
     ``read`` gives a sweep by its number, None where it cannot be used. Poses that are ``independent`` of the sweeps are
-    asked, too: where these lie at them as they are, but not once put together, the poses were made of them.
+    asked, too: where these lie at them as they are, but not once put together, the poses were made of them. What few or
+    slow sweeps do not tell is as said ``otherwise``.
     """
     at_m = np.array([pose.translation_m for pose in poses]).reshape(-1, 3)
     pairs, moved = list[tuple[int, int]](), turns(poses, times_s)
@@ -123,19 +144,20 @@ def spin_of(read: Read, poses: Sequence[SE3], times_s: DoubleArray | None = None
         seen = read(before), read(here)
         if seen[0] is not None and seen[1] is not None:
             told.compare(seen[0], seen[1], moved[before], moved[here], poses[before].inverse() @ poses[here])
-    return told.verdict(independent)
+    return told.verdict(independent, otherwise)
 
 
 class SpinFinder:
-    """The same of sweeps that come one after another, by how the vehicle moves: 0 until it is told."""
+    """The same of sweeps that come one after another, by how the vehicle moves: until it is told as at first."""
 
-    def __init__(self) -> None:
-        self.spin = AS_IT_IS
+    def __init__(self, first: int = AS_IT_IS) -> None:
+        self.spin = self._first = first
         self._told, self._kept = _Told(), deque[tuple[Sweep, SE2, Turn]]()
 
     def add(self, sweep: Sweep, here: SE2, turn: Turn) -> None:
         """Take the next sweep in the vehicle's axes, start_SE2_vehicle there, and what moves in a revolution."""
-        if self._told.settled or len(self._told.misfits) >= _PAIRS or not turn.tells:
+        done = self._first == SKEWED or self._told.settled or len(self._told.misfits) >= _PAIRS
+        if done or not turn.tells:
             return
         if not self._kept or _apart_m(self._kept[-1][1], here) >= _BETWEEN_M:
             self._kept.append((sweep, here, turn))
@@ -143,7 +165,7 @@ class SpinFinder:
             return
         before, there, turned = self._kept.popleft()
         self._told.compare(before, sweep, turned, turn, SE3.from_se2(there.inverse() @ here))
-        self.spin = self._told.verdict(independent=False)
+        self.spin = self._told.verdict(independent=False, otherwise=self._first)
 
 
 @dataclass
@@ -174,14 +196,14 @@ class _Told:
         self.misfits.append(misfits)
         self.off_m.append(off_m)
 
-    def verdict(self, independent: bool) -> int:
-        """The way that makes sweeps fit; 0 where that is not sure."""
-        if len(self.misfits) < _LEAST_PAIRS:
-            return AS_IT_IS
-        spin, gain, over = self._gains()
+    def verdict(self, independent: bool, otherwise: int) -> int:
+        """The way that makes sweeps fit; what is said otherwise where they do not tell."""
+        if not self.settled:
+            return otherwise
+        spin, gain, _ = self._gains()
         off_m = np.median(self.off_m, axis=0)
         made_of_them = independent and off_m[1 + spin] > _MADE_OF_THEM * off_m[1]
-        return spin if gain > _SURE and over > _SURER and not made_of_them else AS_IT_IS
+        return AS_IT_IS if gain < 0 else SKEWED if made_of_them else spin
 
     @property
     def settled(self) -> bool:

@@ -24,10 +24,11 @@ TILE_CELLS = 256
 _CODER = "marks-fine-6"
 
 
-def fold_outline(writer: FoldWriter, source: RasterSource) -> int:
+def fold_outline(writer: FoldWriter, source: RasterSource, sweeps: str = "") -> int:
     """Fold what stands (1 of a raster, 0 where there is ground) into an open file; gives the payloads' bytes.
 
-    A layer that is there is replaced whole. Where nothing stands anywhere, no layer is written.
+    A layer that is there is replaced whole. Where nothing stands anywhere, no layer is written. ``sweeps`` says how the
+    map's were put together (`foldmap.lidar.mapping.spin`), and so how those are that are localized in it.
     """
     payload = (weights_folder() / f"{_CODER}.safetensors").read_bytes()
     model = MarksModel.from_bytes(payload)
@@ -51,7 +52,9 @@ def fold_outline(writer: FoldWriter, source: RasterSource) -> int:
         grid.crs_wkt,
     )
     said = {"cell_px": 1, "tile_cells": TILE_CELLS, "known_cells": model.known_cells, UPRIGHT: True}
-    writer.put_layer(OUTLINE, "lidar", {"grid": asdict(cells), "model": model.name, "codec": model.codec, **said})
+    how = {"sweeps": sweeps} if sweeps else {}
+    kind = {"grid": asdict(cells), "model": model.name, "codec": model.codec}
+    writer.put_layer(OUTLINE, "lidar", {**kind, **said, **how})
     writer.put_model(OUTLINE, MODEL, shelf().stored(payload, embed=False) or payload, role="localizer")
     for column, row, tile in coded:
         writer.put_tile(OUTLINE, column, row, tile)

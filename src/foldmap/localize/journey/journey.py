@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.mapping.spin import REVOLUTION_S, SpinFinder, Turn, put_together
+from foldmap.lidar.mapping.spin import AS_IT_IS, REVOLUTION_S, SpinFinder, Turn, put_together
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.answer import answer
@@ -42,7 +42,8 @@ class Journey:
     ) -> None:
         self.settings, self._layers = settings or JourneySettings(), layers
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
-        self.spin, self._swept_s = SpinFinder(), -math.inf
+        self.spin = SpinFinder(AS_IT_IS if layers.outline is None else layers.outline.spin)
+        self._swept_s = -math.inf
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
         self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
         self._cell = 0

@@ -17,6 +17,7 @@ from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.ground import height_above_ground
 from foldmap.lidar.mapping.lean import upright as set_upright
 from foldmap.lidar.mapping.moving import upright
+from foldmap.lidar.mapping.spin import spin_named
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.observation import OWN_VEHICLE_M
 from foldmap.lidar.source import Sweep
@@ -174,6 +175,7 @@ class WholeOutline:
 
     def __init__(self, folded: MarksMap) -> None:
         self.matcher = OutlineMatcher(folded)
+        self.spin = spin_named(folded.parameters.get("sweeps"))
         self._whole = WholeMap(folded, _COARSE)
 
     @property
