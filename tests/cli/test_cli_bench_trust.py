@@ -54,7 +54,6 @@ def asked(scene: Path, out: Path, *more: object) -> tuple[object, ...]:
     return ("bench", "trust", scene / "scene.fold", "-o", out, *told, "--count", 3, *more)
 
 
-@pytest.mark.slow
 def test_photos_are_counted_by_kind(run: Run, scene: Path, tmp_path: Path) -> None:
     kinds = ("as taken", "turned", "focal +25", "mirrored", "blank", "generated town")
     chosen = [word for kind in kinds for word in ("--kind", kind)]
