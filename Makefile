@@ -4,6 +4,7 @@ PYTHON ?= python3
 RUN    := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 LAYER  ?= lidar
+EXTRAS ?= dev
 SECONDS_OF_FUZZ ?= 1140
 MINUTES_OF_SOAK ?= 60
 SEED   ?= 0
@@ -56,7 +57,7 @@ evidence: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 # Train all shipped weights again, from generated towns and pictures alone: about seven hours on two cores. What ships
