@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,13 @@ import typer.testing  # noqa: E402
 
 # the program is drawn up once, not for each of the two thousand commands that tests run
 typer.testing._get_command = functools.cache(typer.testing._get_command)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no collection of garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
+
 
 MEASURING = {"localize", "visual"}
 """Folders whose tests ask what a calibration says."""
