@@ -28,8 +28,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-MEASURING = {"localize", "visual"}
-"""Folders whose tests ask what a calibration says."""
+MEASURING = {"bench", "localize", "visual"}
+"""Folders whose tests ask what a calibration says, or what maps are worth by it."""
 
 
 @pytest.hookimpl(wrapper=True)
