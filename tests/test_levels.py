@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -31,9 +31,14 @@ SIDEWAYS = {("bench", "report")}
 """The one pair of siblings of which the first may import the second."""
 
 
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+
+
 def imports(tree: ast.AST, package: list[str]) -> Iterator[tuple[int, str]]:
     """``(line, dotted name)`` of every import of foldmap in a module of the given package."""
-    for node in ast.walk(tree):
+    waiting = [tree]
+    for node in waiting:  # statements alone, wherever they stand
+        waiting += [one for one in ast.iter_child_nodes(node) if isinstance(one, STATEMENTS)]
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -42,10 +47,10 @@ def imports(tree: ast.AST, package: list[str]) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, ".".join([*whole, alias.name])) for alias in node.names)
 
 
-def breaches(room: str, tree: ast.AST, package: list[str]) -> list[str]:
+def breaches(room: str, asked: Iterable[tuple[int, str]]) -> list[str]:
     """What a module of a room imports that it must not."""
     found = []
-    for line, name in imports(tree, package):
+    for line, name in asked:
         parts = name.split(".")
         if parts[0] != "foldmap":
             continue
@@ -66,22 +71,22 @@ def package_of(path: Path) -> list[str]:
 
 
 @cache
-def trees() -> dict[Path, ast.Module]:
-    """Every module of the package, parsed once."""
-    return {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+def asked() -> dict[Path, list[tuple[int, str]]]:
+    """What every module of the package imports."""
+    return {path: list(imports(ast.parse(path.read_text()), package_of(path))) for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def test_imports_go_down() -> None:
     found = {}
-    for path, tree in trees().items():
+    for path, own in asked().items():
         room = path.relative_to(SOURCE).with_suffix("").parts[0]
         if room == "__init__":
             # the front door shows public names of every room but the service and the command line
-            shown = {name.split(".")[1] for _, name in imports(tree, ["foldmap"]) if name.startswith("foldmap.")}
+            shown = {name.split(".")[1] for _, name in own if name.startswith("foldmap.")}
             assert shown.isdisjoint({"service", "cli", "__main__"})
             continue
         assert room in LEVELS, f"{room} has no level: give it one here and in docs/architecture.md"
-        found[module_name(path)] = breaches(room, tree, package_of(path))
+        found[module_name(path)] = breaches(room, own)
     assert {name: bad for name, bad in found.items() if bad} == {}
 
 
@@ -100,12 +105,11 @@ def circles(asks: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_circles_of_files() -> None:
-    modules = {module_name(path) for path in trees()}
+    modules = {module_name(path) for path in asked()}
     asks = {}
-    for path, tree in trees().items():
-        asked = {name for _, name in imports(tree, package_of(path))}
+    for path, own in asked().items():
         # `from foldmap.room import symbol` asks for the module that is there
-        asks[module_name(path)] = {name if name in modules else name.rpartition(".")[0] for name in asked}
+        asks[module_name(path)] = {name if name in modules else name.rpartition(".")[0] for _, name in own}
     assert circles(asks) == []
 
 
@@ -131,4 +135,4 @@ def test_circles_are_found() -> None:
     ],
 )
 def test_the_walk_sees_what_it_must(room: str, code: str, bad: int) -> None:
-    assert len(breaches(room, ast.parse(code), ["foldmap", room])) == bad
+    assert len(breaches(room, imports(ast.parse(code), ["foldmap", room]))) == bad

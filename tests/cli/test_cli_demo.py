@@ -71,8 +71,8 @@ def test_demo_without_weights_says_so(run: Run, tmp_path: Path, monkeypatch: pyt
     run("demo", "-o", tmp_path / "out").refused("no default models")
 
 
-@pytest.mark.slow
-def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path) -> None:
+def test_bench_composes_learned_and_classical(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldmap.bench.lidar.methods.QUICK_PAIRS", 3)
     frames = 9
     write_sweeps(tmp_path / "sweeps", frames)
     (tmp_path / "poses.txt").write_text(tum(frames))

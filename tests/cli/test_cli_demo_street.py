@@ -24,6 +24,7 @@ from foldmap.street.field.network import FieldNetwork, FieldShape
 from foldmap.street.fold import StreetPlan, fold_street
 from foldmap.street.graph.chains import resample
 from foldmap.street.graph.window import cut
+from foldmap.street.images.rig import surround_ring
 from foldmap.street.source import LaneGraph, StreetMap
 from foldmap.street.unfold import FoldedStreet
 from foldmap.town.street.map import town_street_map
@@ -36,6 +37,13 @@ def untrained(with_map: bool = False) -> FieldEmbedding:
     """A network of random weights: what it answers is worthless, how it is used is the same."""
     torch.manual_seed(1)
     return FieldEmbedding(FieldNetwork(FieldShape(width=8, with_map=with_map)), turns=1)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small cameras, and half of the places."""
+    monkeypatch.setattr("foldmap.cli.demo.street.surround_ring", lambda: surround_ring(size_px=(160, 120)))
+    monkeypatch.setattr("foldmap.cli.demo.street_drive._STEP_M", 6.0)
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ def test_defaults_are_chosen_by_resolution_and_rate(
         bundle.rate_bit_m2 = rate
         (weights / f"{name}.safetensors").write_bytes(bundle.to_bytes())
     monkeypatch.setattr("foldmap.lidar.defaults.weights_folder", lambda: weights)
+    monkeypatch.setattr("foldmap.api.folding.rasters._PLACES", 3)
     out = tmp_path / "map.fold"
 
     def chosen(*more: object) -> str:

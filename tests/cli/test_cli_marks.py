@@ -14,6 +14,8 @@ from foldmap.atlas import FoldFile
 from foldmap.geometry import SE2
 from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.localize.evidence import MapCalibration
+from foldmap.localize.lidar.confidence import DISTINCTION
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
 from painted_ground import RESOLUTION_M, painted_map, write_seen
@@ -135,14 +137,19 @@ def test_codecs_that_do_not_exist_are_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Places are few here, for speed; the choice among what they measure is `best_code`'s."""
     from foldmap.api.folding import rasters
 
     monkeypatch.setattr(rasters, "_PLACES", 1)
+    for room in ("lidar.choosing", "lidar.calibrate", "tail"):
+        monkeypatch.setattr(f"foldmap.localize.{room}.LEAST", 3)
     out = tmp_path / "map.fold"
     ran = run("fold", marked / "map.tif", "-o", out, "--json").done()
+    with FoldFile.open(out) as file:
+        worth = MapCalibration.read(open_lidar(file).parameters, "lidar")
+    assert worth is not None
+    assert None not in (worth.errors, worth.fit, worth.rival, worth.chance.get(DISTINCTION))
     summary, shown = json.loads(ran.out), run("show", out, "--json").told()
     tried = summary["tried"]
     assert shown["provenance"]["tried"] == tried

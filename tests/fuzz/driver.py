@@ -61,7 +61,7 @@ class Family:
     seeds: Callable[[], Sequence[Files]]
     mutate: Callable[[Rng, Files], Case]
     read: Callable[[Path], Any]
-    slice_cases: int = 120
+    slice_cases: int = 60
     names_file: bool = True
 
 

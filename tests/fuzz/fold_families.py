@@ -74,4 +74,4 @@ def read_street(folder: Path) -> Any:
 
 def fold_families() -> list[Family]:
     """Of layers of .fold files."""
-    return [Family("street-layer", street_seeds, street_lie, read_street, 40, names_file=False)]
+    return [Family("street-layer", street_seeds, street_lie, read_street, 20, names_file=False)]

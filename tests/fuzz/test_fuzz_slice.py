@@ -1,4 +1,4 @@
-"""A short, repeatable slice of what ``make fuzz`` runs: every family of readers, a few hundred cases each."""
+"""A short, repeatable slice of what ``make fuzz`` runs: every family of readers, some dozens of cases each."""
 
 from __future__ import annotations
 

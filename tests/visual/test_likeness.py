@@ -15,7 +15,7 @@ from foldmap.localize.visual.localizer import VisualLocalizer, VisualSettings
 from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.visual.codes.basis_fit import fit_basis
 from foldmap.visual.codes.codecs import Transform, raw_for
-from foldmap.visual.fold import VisualPlan
+from foldmap.visual.fold import VisualPlan, fold_visual
 from foldmap.visual.match.likeness import USUAL, least_similarity
 from foldmap.visual.scene.average import track_means
 from foldmap.visual.source import Features, Query, SceneModel, Tracks
@@ -82,10 +82,9 @@ def test_without_observations_the_usual() -> None:
 def fold(scene: SceneModel, path: Path, change: dict[str, object] | None = None) -> FoldedVisual:
     means = track_means(scene)
     basis = fit_basis(means, 48)
+    plan = VisualPlan(np.arange(POINTS), Transform(basis, 0.1, standard=False))
     with FoldWriter(path) as writer:
-        fold_calibrated(
-            writer, scene, VisualPlan(np.arange(POINTS), Transform(basis, 0.1, standard=False)), means=means
-        )
+        (fold_calibrated if change is None else fold_visual)(writer, scene, plan, means=means)
         if change is not None:
             parameters = {**_parameters(scene, means), **change}
             writer.set_parameters("visual", {k: v for k, v in parameters.items() if v is not None})
