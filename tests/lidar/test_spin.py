@@ -168,7 +168,6 @@ def test_revolutions_of_sweeps_that_come_seldom_are_a_tenth_of_a_second() -> Non
 
 
 @pytest.mark.shared
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "independent", "spin"),
     [("joint/kitti-drive0001", True, -1), ("lidar/kitti-hdl64", True, 2), ("lidar/kitti-hdl64", False, -1)],

@@ -72,9 +72,11 @@ def _turn_of(turn: Spread) -> tuple[float, ...]:
 
 
 def _tried(scene: SceneModel, plan: VisualPlan) -> HeldErrors:
-    found = []
+    found, turns = [], held_out_turns(scene, TRIALS)
+    if sum(map(len, turns)) < LEAST:
+        return HeldErrors.joined()  # too few to tell anything
     with tempfile.TemporaryDirectory() as folder:
-        for names in held_out_turns(scene, TRIALS):
+        for names in turns:
             found.append(HeldOutImages(scene, names).localize(plan, Path(folder) / "trial.fold")[1])
     return HeldErrors.joined(found)
 

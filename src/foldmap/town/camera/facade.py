@@ -15,7 +15,7 @@ LOT_M = 13.0
 
 
 # Called, not inlined into every place: compiling is many times faster, running the same.
-@njit(cache=True)
+@njit("float64(int64, int64, int64)", cache=True)  # one for literals of every size
 def unit_hash(i, j, seed):
     """As `hashing.unit_hash`."""
     return hashing.unit_hash(i, j, seed)
