@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
@@ -213,8 +213,10 @@ class TrustBoard(Board):
         every = [kind.name for kind in KINDS] + [ELSEWHERE, TOWN]
         files = {kind: kept(kind) for kind in every if not photos.kinds or kind.startswith(photos.kinds)}
         left = tuple(kind for kind, file in files.items() if not (file.is_file() and _recalled(file)))
-        asked = ask_photos(path, name, replace(photos, kinds=left), self.extractor, self.stage) if left else ()
-        for kind, answers in groupby(asked, attrgetter("kind")):
+        new: Iterable[Answer] = ()
+        if left:
+            new = ask_photos(path, name, replace(photos, kinds=left), self.extractor, self.stage)
+        for kind, answers in groupby(new, attrgetter("kind")):
             files[kind].write_text(json.dumps([one.row() for one in answers]), encoding="utf-8")
             _remember(files[kind])
         told = [file.read_text(encoding="utf-8") for file in files.values() if file.is_file()]
