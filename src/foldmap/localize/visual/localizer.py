@@ -39,7 +39,7 @@ EVIDENCE = "evidence"
 """Of a map's calibration: the tail of `CameraDiagnostics.evidence` of wrong answers."""
 CLEARLY = 2.0
 """Times the evidence that `ok` asks for, from which on a pose may be clear without a far focal length being asked: one
-that is wrong by 10 % and fits a part of the view was believed at 1.2 times; right photos reached 2.7 times and more."""
+that is wrong by 10 % and fits a part of the view was believed at 1.2 times; right photos reach 2.1 and more."""
 LEAST_KEYPOINTS = 8  # with fewer an image has nothing to be judged by
 
 
