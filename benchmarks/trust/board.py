@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.context import Board, Report
 from benchmarks.evidence.seals import code_seal
@@ -16,6 +22,7 @@ from benchmarks.lines import RowSkipped
 from benchmarks.street.data import StreetBoard
 from foldmap.api.folding import VisualOptions, fold
 from foldmap.bench.trust.answers import Answer, Stage
+from foldmap.bench.trust.photo_changes import ELSEWHERE, KINDS, TOWN
 from foldmap.bench.trust.photos import Asked, PhotoSet, Taken, ask_photos, other_photos, right_photos
 from foldmap.bench.visual.protocol import block_names
 from foldmap.cli.build.visual import build_visual
@@ -32,6 +39,7 @@ WEIGHTS = {"sift": None, "aliked-n16": "aliked-n16.pth", "xfeat": "xfeat-kornia.
 KB = 1000
 _KEYPOINTS = 2048
 AS_TAKEN = "as taken"
+_BUILDS = "foldmap.visual.scene.build"
 
 
 class TrustBoard(Board):
@@ -41,7 +49,8 @@ class TrustBoard(Board):
         shared: folder with ``data`` and ``weights``.
         threads: of extractors and torch.
         quiet: no progress on stderr.
-        kept: folder where built scenes and maps of them are kept between runs; None keeps them for this run.
+        kept: folder where built scenes, maps of them and their answers are kept between runs; None keeps them for this
+            run.
         queries: hostile queries a kind and map, and drives; None for what each row says.
         photo_maps: like "sift:60", or of one scene like "bonsai:xfeat:60": of the maps of photos these alone are asked,
             and no other layer's; all where empty.
@@ -60,6 +69,10 @@ class TrustBoard(Board):
         self.root, self.queries, self.photo_maps = shared, queries, photo_maps
         self._scratch = tempfile.TemporaryDirectory(prefix="foldmap-trust-")
         self._kept_folder = kept
+
+    @property
+    def _keeps(self) -> Path:
+        return self._kept_folder or self.scratch
 
     @property
     def scratch(self) -> Path:
@@ -125,12 +138,15 @@ class TrustBoard(Board):
         return self.shared(("asked", scene), make)  # type: ignore[no-any-return]
 
     def scene(self, scene: str, feature: str) -> Path:
-        """A scene built of the photos that are not asked, with the recording's poses, by ``foldmap build visual``."""
+        """A scene built of the photos that are not asked, with the recording's poses, by ``foldmap build visual``.
+
+        Kept scenes are of this very code that builds; all rows share them.
+        """
 
         def make() -> Path:
             self.extractor(feature)
             photos = self.photos_of(scene)
-            folder = (self._kept_folder or self.scratch) / f"trust-{scene}-{feature}-{_KEYPOINTS}"
+            folder = self._keeps / f"trust-{scene}-{feature}-{_KEYPOINTS}-{code_seal(_BUILDS)[:12]}"
             if (folder / "scene.json").is_file():
                 return folder
             inside = self.scratch / f"{scene}-photos"
@@ -165,17 +181,11 @@ class TrustBoard(Board):
             raise RowSkipped("skipped: left out by --photo-map")
 
         def make() -> Path:
-            seal = code_seal("foldmap.api.folding")[:12]
-            path = (self._kept_folder or self.scratch) / f"{scene}-{feature}-{kilobytes}kB-{seal}.fold"
-            used = path.with_suffix(".txt")
-            if path.is_file() and used.is_file():
-                for name in used.read_text(encoding="utf-8").split():
-                    importlib.import_module(name)
-                return path
-            fold(self.scene(scene, feature), path, budget=kilobytes * KB, visual=VisualOptions())
-            used.write_text(
-                "\n".join(sorted(one for one in sys.modules if one.startswith("foldmap."))), encoding="utf-8"
-            )
+            seal = "-".join(code_seal(module)[:12] for module in (_BUILDS, "foldmap.api.folding"))
+            path = self._keeps / f"{scene}-{feature}-{kilobytes}kB-{seal}.fold"
+            if not (path.is_file() and _recalled(path)):
+                fold(self.scene(scene, feature), path, budget=kilobytes * KB, visual=VisualOptions())
+                _remember(path)
             return path
 
         return self.shared(("file", scene, feature, kilobytes), make)  # type: ignore[no-any-return]
@@ -189,11 +199,28 @@ class TrustBoard(Board):
     def photo_answers(
         self, scene: str, feature: str, kilobytes: int, photos: PhotoSet, truth: str = "given"
     ) -> list[Answer]:
-        """Answers of a folded map, asked once a run, and for every name of what is held for the truth."""
-        key = ("answers", scene, feature, kilobytes, photos.count, photos.kinds, truth)
-        path = self.file(scene, feature, kilobytes)
+        """Answers of a folded map, each kind asked once, and for every name of what is held for the truth.
+
+        Kept answers are of this very code that asks, and of this very map.
+        """
+        path, asks = self.file(scene, feature, kilobytes), code_seal("foldmap.bench.trust.photos")
         name = f"{scene}, {feature}, {kilobytes} KB"
-        return self.shared(key, lambda: list(ask_photos(path, name, photos, self.extractor, self.stage)))  # type: ignore[no-any-return]
+
+        def kept(kind: str) -> Path:
+            asked = hashlib.sha256(f"{photos.count} {kind} {truth} {asks}".encode()).hexdigest()
+            return path.with_name(f"{path.stem}-{asked[:12]}.json")
+
+        every = [kind.name for kind in KINDS] + [ELSEWHERE, TOWN]
+        files = {kind: kept(kind) for kind in every if not photos.kinds or kind.startswith(photos.kinds)}
+        left = tuple(kind for kind, file in files.items() if not (file.is_file() and _recalled(file)))
+        new: Iterable[Answer] = ()
+        if left:
+            new = ask_photos(path, name, replace(photos, kinds=left), self.extractor, self.stage)
+        for kind, answers in groupby(new, attrgetter("kind")):
+            files[kind].write_text(json.dumps([one.row() for one in answers]), encoding="utf-8")
+            _remember(files[kind])
+        told = [file.read_text(encoding="utf-8") for file in files.values() if file.is_file()]
+        return [Answer.read(row) for rows in told for row in json.loads(rows)]
 
     def whole_map_set(self, scene: str, feature: str) -> PhotoSet:
         """The scene's own photos that its map as it was built, unfolded, localizes, with the poses that it gives them.
@@ -202,17 +229,25 @@ class TrustBoard(Board):
         """
 
         def make() -> PhotoSet:
-            localizer = VisualLocalizer(UnfoldedMap(read_scene(self.scene(scene, feature))))
-            photos = self.set_of(scene, (), len(self.asked(scene)), (AS_TAKEN,))
-            ((kind, taken),) = photos.plan()
-            told, found = self.stage(f"{scene}, {feature}, unfolded"), list[Taken]()
-            for number, one in enumerate(taken):
-                asked = Asked.of(kind, one, number, feature, photos, self.extractor)
-                pose = localizer.localize(asked.query()).pose
-                if pose is not None:
-                    found.append(replace(one, camera_SE3_world=pose))
-                told(number + 1, len(taken))
-            return replace(photos, right=found)
+            folder, photos = self.scene(scene, feature), self.set_of(scene, (), len(self.asked(scene)), (AS_TAKEN,))
+            kept = self._keeps / f"{folder.name}-{code_seal('foldmap.bench.trust.photos')[:12]}.json"
+            if not (kept.is_file() and _recalled(kept)):
+                localizer = VisualLocalizer(UnfoldedMap(read_scene(folder)))
+                ((kind, taken),) = photos.plan()
+                told, poses = self.stage(f"{scene}, {feature}, unfolded"), dict[str, list[list[float]]]()
+                for number, one in enumerate(taken):
+                    asked = Asked.of(kind, one, number, feature, photos, self.extractor)
+                    pose = localizer.localize(asked.query()).pose
+                    if pose is not None:
+                        poses[one.name] = pose.tolist()
+                    told(number + 1, len(taken))
+                kept.write_text(json.dumps(poses), encoding="utf-8")
+                _remember(kept)
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            right = [
+                replace(one, camera_SE3_world=np.array(found[one.name])) for one in photos.right if one.name in found
+            ]
+            return replace(photos, right=right)
 
         return self.shared(("unfolded", scene, feature), make)  # type: ignore[no-any-return]
 
@@ -226,3 +261,19 @@ def trust(board: Board) -> TrustBoard:
     if not isinstance(board, TrustBoard):
         raise RowSkipped("skipped: this row needs the trust board")
     return board
+
+
+def _remember(made: Path) -> None:
+    """Write beside what was made which of foldmap's modules are loaded: who reads it uses their code."""
+    names = sorted(one for one in sys.modules if one.startswith("foldmap."))
+    made.with_suffix(".txt").write_text("\n".join(names), encoding="utf-8")
+
+
+def _recalled(made: Path) -> bool:
+    """Load the modules by which something was made; whether it is known which."""
+    used = made.with_suffix(".txt")
+    if not used.is_file():
+        return False
+    for name in used.read_text(encoding="utf-8").split():
+        importlib.import_module(name)
+    return True

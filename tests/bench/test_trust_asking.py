@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from benchmarks.lines import RowSkipped
 from benchmarks.trust import board as boards
 from benchmarks.trust.board import TrustBoard
 from benchmarks.trust.photos import ChangedPhotos, PhotoMaps, WrongFocal
-from foldmap.bench.trust.answers import Answer
+from foldmap.bench.trust.answers import Answer, Expect
 from foldmap.bench.trust.photos import PhotoSet, Taken, ask_localizer, town_photos
 from foldmap.geometry.camera import Camera
 from foldmap.localize.estimate import Status
@@ -67,7 +70,7 @@ def test_a_photo_that_lies_on_its_side_is_asked_as_users_ask_it(monkeypatch: pyt
 
 
 def test_kept_maps_are_of_the_code_that_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folded, seals = list[Path](), dict[str, str]()
+    folded, seals = list[Path](), {"foldmap.visual.scene.build": "s" * 64}
     monkeypatch.setattr(boards, "code_seal", lambda module: seals[module])
     monkeypatch.setattr(boards, "fold", lambda scene, path, **_: (folded.append(path), path.write_bytes(b"map")))
     monkeypatch.setattr(TrustBoard, "scene", lambda self, scene, feature: tmp_path)
@@ -80,6 +83,36 @@ def test_kept_maps_are_of_the_code_that_folds(tmp_path: Path, monkeypatch: pytes
             board.file("t", "xfeat", 60)
         board.close()
     assert folded[0] != folded[1]
+
+
+def test_kept_answers_are_of_the_code_that_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, seals = list[tuple[str, ...]](), {"foldmap.bench.trust.photos": "a"}
+
+    def ask(path: Path, name: str, photos: PhotoSet, *_: object) -> Iterator[Answer]:
+        asked.append(photos.kinds)
+        for kind in photos.kinds:
+            yield Answer(name, "visual", kind, "one", Expect.BOUND, Status.OK, True, 0.25, level=0.125)
+            yield Answer(name, "visual", kind, "two", Expect.BOUND, Status.NO_MATCH, reason="nothing")
+
+    monkeypatch.setattr(boards, "code_seal", lambda module: seals[module])
+    monkeypatch.setattr(boards, "ask_photos", ask)
+    monkeypatch.setattr(TrustBoard, "file", lambda self, *given: tmp_path / "map.fold")
+
+    def told(*kinds: str) -> list[Answer]:
+        with closing(TrustBoard(tmp_path, quiet=True, kept=tmp_path)) as board:
+            return board.photo_answers("s", "xfeat", 60, PhotoSet(kinds=kinds, count=2))
+
+    first = told("mirrored", "focal -5")
+    assert [one.query for one in first] == ["one", "two"] * 2
+    assert {one.kind for one in first} == {"mirrored", "focal -5 %"}
+    assert (first[0].status, first[0].expect, first[0].level) == (Status.OK, Expect.BOUND, 0.125)
+    assert math.isnan(first[1].position)
+    again = told("mirrored", "noise")  # another row asks another kind: that alone is new
+    assert [one.kind for one in again] == ["mirrored"] * 2 + ["noise"] * 2
+    assert asked == [("focal -5 %", "mirrored"), ("noise",)]
+    seals["foldmap.bench.trust.photos"] = "b"
+    told("mirrored")
+    assert asked[2:] == [("mirrored",)]
 
 
 def test_rows_ask_what_they_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,14 @@ from foldmap.errors import MapFormatError, MapInputError
 from foldmap.localize.estimate import Status
 from foldmap.localize.evidence import MapCalibration, doubt_at, mahalanobis
 from foldmap.localize.tail import Tail
+from foldmap.localize.visual import localizer as localizing
 from foldmap.localize.visual.beside import found_beside
 from foldmap.localize.visual.freed import Freed, centre_free, gain_of, off_centre
 from foldmap.localize.visual.heldout import HeldOutImages, held_out_turns, with_errors
-from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted
+from foldmap.localize.visual.intrinsics import DOUBTS, Settled, _doubted, settle
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
 from foldmap.localize.visual.search import Hypothesis
+from foldmap.localize.visual.settings import VisualSettings
 from foldmap.localize.visual.support import Support
 from foldmap.localize.visual.widening import HeldErrors, Spread, doubted_places, fitted
 from foldmap.visual.codes.codecs import raw_for
@@ -81,6 +83,21 @@ def test_a_wrong_focal_length_is_told_and_the_pose_is_right(focal: float) -> Non
     off = -found.pose[:3, :3].T @ found.pose[:3, 3] + pose[:3, :3].T @ pose[:3, 3]
     sigma = np.sqrt(np.linalg.eigvalsh(found.covariance[:3, :3]).max())
     assert np.linalg.norm(off) < min(4.0 * sigma, 0.1)
+
+
+@pytest.mark.parametrize(("times", "clear"), [(1.5, False), (2.5, True)])
+def test_a_pose_that_is_barely_ok_is_asked_for_far_focal_lengths(
+    times: float, clear: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However sharp it is: a wrong focal length leaves a part of the view that fits as sharply."""
+    query, _ = taken(1)
+    evidence = made()[2].localize(query).diagnostics.evidence
+    assert evidence is not None
+    settings = VisualSettings(evidence_ok=evidence / times, evidence_least=1.0)
+    localizer, told = VisualLocalizer(UnfoldedMap(made()[0]), settings, calibration=CALIBRATED), list[bool]()
+    monkeypatch.setattr(localizing, "settle", lambda *given: told.append(given[-1]) or settle(*given))
+    assert localizer.localize(query).status is Status.OK
+    assert told == [clear]
 
 
 @pytest.mark.parametrize("focal", [0.98, 1.02])

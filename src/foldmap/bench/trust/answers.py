@@ -78,6 +78,11 @@ class Answer:
         shown = {key: value for key, value in vars(self).items() if key not in ("expect", "status")}
         return {**shown, "expect": self.expect.value, "status": self.status.value}
 
+    @staticmethod
+    def read(row: dict[str, Any]) -> Answer:
+        """One of a table's row."""
+        return Answer(**{**row, "expect": Expect(row["expect"]), "status": Status(row["status"])})
+
 
 def answer_of(
     estimate: Estimate[Any, Any],

@@ -37,6 +37,9 @@ SEARCHED_AT_FIRST = (5_000_000, 30_000_000)
 SEARCHED_AT_ONCE = 12_000_000  # so few pairs are all compared at first: a part of the keypoints would save little
 EVIDENCE = "evidence"
 """Of a map's calibration: the tail of `CameraDiagnostics.evidence` of wrong answers."""
+CLEARLY = 2.0
+"""Times the evidence that `ok` asks for, from which on a pose may be clear without a far focal length being asked: one
+that is wrong by 10 % and fits a part of the view was believed at 1.2 times; right photos reach 2.1 and more."""
 LEAST_KEYPOINTS = 8  # with fewer an image has nothing to be judged by
 
 
@@ -157,7 +160,7 @@ class VisualLocalizer:
         It leaves the rest of the view unexplained, to a rival or by few cells that vote.
         """
         alone = rival is None or rival.support.explained < self.settings.rival * best.support.explained
-        voted = best.support.evidence >= self._evidence_asked()[1]
+        voted = best.support.evidence >= CLEARLY * self._evidence_asked()[1]
         return alone and voted and self._search.is_clear(best, views, self.settings.evidence_enough[1])
 
     def _told(
