@@ -16,7 +16,7 @@ from benchmarks.lines import Line, RowSkipped, at_most, information
 from foldmap.errors import FoldmapError
 
 FUZZER = Path("tests/fuzz/fuzz_readers.py")
-FAMILIES = 17
+FAMILIES = 18
 
 
 def _cases() -> int:

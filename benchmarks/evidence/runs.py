@@ -26,8 +26,9 @@ MORE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(ASKED_ALL, FEATURES_AND_SIZES),
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
+    "world-requests": ("--minutes", "10"),
 }
-"""What runs are asked besides: rows that would take a day ask less."""
+"""What runs are asked besides: rows that would take a day ask less, one that asks on for a while asks on."""
 LEARNED = ("xfeat", "aliked")
 """Features whose networks are read, too."""
 BESIDES = {"trust-street-photos": ("data/joint",), **dict.fromkeys(ASKED_ALL, ("weights",))}

@@ -39,12 +39,18 @@ class ServedScene:
     scene: str = "redkitchen"
 
     def path(self, board: Board) -> Path:
-        """Of the file, folded once a run without a budget; a RowSkipped where scene or extractor are not here."""
+        """Of the file, folded without a budget once a run, or once for all rows where something is kept.
+
+        A RowSkipped where scene or extractor are not here.
+        """
 
         def make() -> Path:
-            place, path = _visual(board).place(self.scene), _visual(board).scratch / f"{self.scene}-served.fold"
-            codecs = transform_codecs(place.scene, place.means)
-            write_file(path, place, plan_for_budget(place.scene, place.means, None, codecs, PlanOptions()))
+            place, folder = _visual(board).place(self.scene), _visual(board).kept or _visual(board).scratch
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{self.scene}-served.fold"
+            if not path.is_file():
+                codecs = transform_codecs(place.scene, place.means)
+                write_file(path, place, plan_for_budget(place.scene, place.means, None, codecs, PlanOptions()))
             return path
 
         return board.shared(("served", self.scene), make)  # type: ignore[no-any-return]
