@@ -120,6 +120,7 @@ def test_files_of_sweeps_are_put_together_when_they_are_read(skewed: list[Sweep]
     assert [one.provenance()["deskewed"] for one in (drive, plain)] == ["clockwise", "none"]
     wanted = put_together(skewed[7], -1, turns(poses(len(skewed)))[7])
     np.testing.assert_allclose(drive.sweeps[7].points_sensor_m, wanted.points_sensor_m, atol=1e-5)
+    np.testing.assert_array_equal(drive.sweeps.chosen([3, 7])[1].points_sensor_m, drive.sweeps[7].points_sensor_m)
     np.testing.assert_array_equal(plain.sweeps[7].points_sensor_m, skewed[7].points_sensor_m)
 
 

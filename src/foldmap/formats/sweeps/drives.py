@@ -24,7 +24,7 @@ from foldmap.lidar.mapping.belonging import (
     pairs_to_compare,
     probed,
 )
-from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, spin_of, turns
+from foldmap.lidar.mapping.spin import AS_IT_IS, CLOCKWISE, COUNTER_CLOCKWISE, WORDS, spin_of, turns
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
@@ -62,7 +62,8 @@ class RecordedDrive:
         """The drive with its sweeps put together by how poses move, where they show that they need it (`spin_of`)."""
         moved = self.world_SE3_sensors, self.times_s
         spin = spin_of(self.sweep, *moved, otherwise=otherwise)
-        return replace(self, sweeps=self.sweeps.put_together(spin, turns(*moved)))
+        turned = turns(*moved) if spin in (CLOCKWISE, COUNTER_CLOCKWISE) else []
+        return replace(self, sweeps=self.sweeps.put_together(spin, turned))
 
     def check_aligned(self, where: str) -> None:
         """Check that sweeps lie on each other where the poses put them; ``where`` is for the PoseInputError else."""

@@ -66,7 +66,7 @@ class SweepSequence:
 
     def __getitem__(self, index: int) -> Sweep:
         sweep = read_cloud(self.paths[index]).sweep(self.full_scale)
-        return put_together(sweep, self.spin, self.turns[index]) if self.spin else sweep
+        return put_together(sweep, self.spin, self.turns[index]) if self.turns else sweep
 
     def __iter__(self) -> Iterator[Sweep]:
         return (self[index] for index in range(len(self)))
@@ -96,7 +96,9 @@ class SweepSequence:
 
     def chosen(self, indices: Iterable[int]) -> SweepSequence:
         """Some of the sweeps, at the scale of all."""
-        return SweepSequence(tuple(self.paths[index] for index in indices), self.full_scale)
+        chosen = tuple(indices)
+        moved = tuple(self.turns[index] for index in chosen) if self.turns else ()
+        return SweepSequence(tuple(self.paths[index] for index in chosen), self.full_scale, self.spin, moved)
 
     @property
     def spun(self) -> str:

@@ -30,7 +30,7 @@ _LEAST_M = 0.15
 """A vehicle that moves less in a revolution is not looked at, nor its sweeps put together."""
 _APART_M, _BETWEEN_M = 10.0, 2.5  # sweeps that are compared, and one such pair and the next
 _NEAR_M, _FAR_M, _CELL_M, _REACH_M, _NEIGHBOURS, _LEAST_POINTS = 2.5, 40.0, 0.35, 0.5, 10, 300
-_PAIRS, _LEAST_PAIRS = 12, 6
+_STARTS, _PAIRS, _LEAST_PAIRS = 250, 12, 6
 _SURE, _SURER = 2.0, 3.0
 """Mean over its standard error: of the gain over sweeps as they are, and over those put together the other way.
 
@@ -130,21 +130,28 @@ def spin_of(
     asked, too: where these lie at them as they are, but not once put together, the poses were made of them. What few or
     slow sweeps do not tell is as said ``otherwise``.
     """
-    at_m = np.array([pose.translation_m for pose in poses]).reshape(-1, 3)
-    pairs, moved = list[tuple[int, int]](), turns(poses, times_s)
-    for index in range(len(poses)):
-        far = np.flatnonzero(np.linalg.norm(at_m[index:] - at_m[index], axis=1) >= _APART_M)
-        if len(far) and all(moved[k].tells for k in (index, index + int(far[0]))):
-            pairs.append((index, index + int(far[0])))
-    asked = sorted(set(np.linspace(0, len(pairs) - 1, _PAIRS).round().astype(int))) if pairs else []
-    told = _Told()
-    for before, here in (pairs[k] for k in asked[::2] + asked[1::2]):
-        if told.settled:
+    found = _Told()
+    for before, here in _pairs(poses, times_s):
+        if found.settled:
             break
-        seen = read(before), read(here)
-        if seen[0] is not None and seen[1] is not None:
-            told.compare(seen[0], seen[1], moved[before], moved[here], poses[before].inverse() @ poses[here])
-    return told.verdict(independent, otherwise)
+        one, other = read(before), read(here)
+        if one is not None and other is not None:
+            moved = _turn_at(poses, times_s, before), _turn_at(poses, times_s, here)
+            found.compare(one, other, *moved, poses[before].inverse() @ poses[here])
+    return found.verdict(independent, otherwise)
+
+
+def _pairs(poses: Sequence[SE3], times_s: DoubleArray | None) -> list[tuple[int, int]]:
+    """Sweeps ten metres apart, all along the drive, in an order that soon has seen all of it."""
+    at_m = np.array([pose.translation_m for pose in poses]).reshape(-1, 3)
+    pairs = list[tuple[int, int]]()
+    for index in sorted(set(np.linspace(0, len(poses) - 1, _STARTS).astype(int))) if len(poses) else []:
+        far = np.flatnonzero(np.linalg.norm(at_m[index:] - at_m[index], axis=1) >= _APART_M)
+        pair = (int(index), int(index + far[0])) if len(far) else None
+        if pair is not None and all(_turn_at(poses, times_s, one).tells for one in pair):
+            pairs.append(pair)
+    asked = sorted(set(np.linspace(0, len(pairs) - 1, _PAIRS).round().astype(int))) if pairs else []
+    return [pairs[k] for k in asked[::2] + asked[1::2]]
 
 
 class SpinFinder:
@@ -216,7 +223,7 @@ class _Told:
     def _gains(self) -> tuple[int, float, float]:
         """The better way, and its mean gains over their standard errors: over what is, and over the other way."""
         misfits = np.array(self.misfits)
-        gains = 1.0 - misfits / misfits[:, 1:2]
+        gains = 1.0 - misfits / np.maximum(misfits[:, 1:2], 1e-12)
         spin = COUNTER_CLOCKWISE if gains[:, 2].mean() > gains[:, 0].mean() else CLOCKWISE
         both = gains[:, 1 + spin], gains[:, 1 + spin] - gains[:, 1 - spin]
         gain, over = (float(one.mean() / (one.std(ddof=1) / math.sqrt(len(one)) + 1e-12)) for one in both)
