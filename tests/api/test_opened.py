@@ -70,7 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drive(place: Path) -> Any:
     from foldmap.formats.sweeps.drives import open_drive
 
-    return open_drive(place / "sweeps", place / "prior.txt")
+    return open_drive(place / "sweeps", place / "prior.txt", deskew=False)
 
 
 @pytest.fixture
