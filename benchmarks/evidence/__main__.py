@@ -44,6 +44,8 @@ def still_right(kept: Results | None, wanted: Results) -> str:
         return "never measured"
     if kept.inputs != wanted.inputs:
         return "the recordings are others"
+    if kept.command.partition(" --threads ")[0] != wanted.command.partition(" --threads ")[0]:
+        return "it was asked otherwise"
     others = changed(kept.code)
     if kept.code and not others:
         return ""

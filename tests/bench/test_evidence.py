@@ -258,6 +258,8 @@ def test_a_run_is_done_until_its_inputs_change_and_goes_on_with_the_next_seed(
     assert found.code == code
     replace(found, code={**code, "README.md": "0" * 8, "gone.py": "0" * 8}).write(kept)
     assert evidence.state_of(run, shared, 1, kept) == "the code is another: README.md and 1 more"
+    replace(found, command="python -m benchmarks.scoreboard --only another --threads 1").write(kept)
+    assert evidence.state_of(run, shared, 1, kept) == "it was asked otherwise"
     replace(found, code={}).write(kept)
     assert evidence.state_of(run, shared, 1, kept) == "nobody knows of which code"
     (kept / "house-lines.json").write_text("{}")
