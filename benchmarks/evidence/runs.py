@@ -18,7 +18,7 @@ ALSO = {"house": ("src", "tests", "README.md")}
 """Parts of the repository that rows look at byte by byte."""
 PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
 MAPS = ("redkitchen:sift:15", "redkitchen:sift:60", "redkitchen:xfeat:150")
-FEATURES_AND_SIZES = (*(word for one in MAPS for word in ("--photo-map", one)), "--queries", "14")
+FEATURES_AND_SIZES = (*(word for one in MAPS for word in ("--photo-map", one)), "--queries", "18")
 ASKED_ALL = ("trust-photos", "trust-changed-photos", "trust-focal")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
