@@ -21,6 +21,9 @@ from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.lidar.source import RasterMap
 from foldmap.localize.estimate import Status
+from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.journey import Journey
+from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.anywhere import localize_anywhere
 from foldmap.localize.lidar.outline import Around, OutlineMatch, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
@@ -62,6 +65,13 @@ def test_cells_are_those_in_which_something_stands(tmp_path: Path) -> None:
         assert WholeOutline(found).spin == 1
     np.testing.assert_array_equal(drawn[0] > 0, stands.reshape(350, 2, 265, 2).any((1, 3)))
     assert (found.grid.west_m, found.grid.north_m, found.grid.resolution_m) == (100.0, 900.0, 0.5)
+
+
+@pytest.mark.parametrize(("deskew", "spin"), [(True, 1), (False, 0)])
+def test_a_journey_begins_with_what_the_map_says_of_its_sweeps(deskew: bool, spin: int, folded: FoldedMarks) -> None:
+    outline = WholeOutline(folded)
+    outline.spin = 1
+    assert Journey(Layers(outline=outline), None, JourneySettings(deskew=deskew)).spin.spin == spin
 
 
 def test_where_nothing_stands_there_is_no_layer(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ class Journey:
     ) -> None:
         self.settings, self._layers = settings or JourneySettings(), layers
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
-        self.spin = SpinFinder(AS_IT_IS if layers.outline is None else layers.outline.spin)
+        outline = layers.outline if self.settings.deskew else None
+        self.spin = SpinFinder(AS_IT_IS if outline is None else outline.spin)
         self._swept_s = -math.inf
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
         self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
