@@ -341,6 +341,18 @@ def test_other_models_and_kinds_are_named_and_calibrations_do_not_add_up(tmp_pat
     assert any("foldmap calibrate" in line for line in told)
 
 
+@pytest.mark.parametrize(("other", "left"), [("clockwise", "clockwise"), ("skewed", None), (None, None)])
+def test_how_sweeps_were_put_together_holds_for_all_or_none(
+    other: str | None, left: str | None, tmp_path: Path
+) -> None:
+    file_of(tmp_path / "a.fold", lidar=lambda w: put_lidar(w, sweeps="clockwise"))
+    file_of(tmp_path / "b.fold", lidar=lambda w: put_lidar(w, **({"sweeps": other} if other else {})))
+    told: list[str] = []
+    merge([tmp_path / "a.fold", tmp_path / "b.fold"], tmp_path / "c.fold", note=told.append)
+    assert parameters_of(tmp_path / "c.fold", "lidar").get("sweeps") == left
+    assert any("put together in different ways" in line for line in told) == (left is None)
+
+
 def test_regions_of_streets_are_joined(place: Path, tmp_path: Path) -> None:
     one, two = street_of(place), street_of(place, "far", 2, 5000.0)
     file_of(tmp_path / "a.fold", street=lambda w: put_street(w, two, one))

@@ -75,6 +75,9 @@ def join(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:
         observed += (of if isinstance(of, int) else 0) * len(new) / max(len(mine), 1)
         keys = np.concatenate([keys, new])
         keys.sort(kind="stable")
+    if any(source.parameters.get("sweeps") != first.parameters.get("sweeps") for source in sources):
+        parameters.pop("sweeps", None)  # no one way holds for all
+        note("sweeps of the maps were put together in different ways: the joined map says none")
     parameters["observed_px"] = round(observed)
     return Part("lidar", parameters, drawn, kept=len(keys), of=sum(map(len, drawn)))
 

@@ -307,7 +307,7 @@ class BagDrive:
         self.timed += 1
         found = deskewed(held.sweep, held.offsets_s, held.time_s, track)
         self.deskewed += found is not None
-        return SweepEvent(held.time_s, found or held.sweep, at_once=True)
+        return SweepEvent(held.time_s, found or held.sweep, at_once=found is not None)
 
     def _leave_out(self, topic: str, error: InputError) -> None:
         known = next((key for key in self._left_out if key[0] == topic), (topic, str(error)))

@@ -88,8 +88,8 @@ def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
 def told(spin: int) -> list[str]:
     """For people, that sweeps were put together; nothing where they were not."""
     if spin == SKEWED:
-        left = "nothing tells the times of their points, and the poses were made of them as they are"
-        return [f"sweeps are skewed: {left}: so they are left; registered to each other they would be put together"]
+        left = "nothing tells the times of their points, and the map's poses were made of such as they are"
+        return [f"sweeps are skewed, and left so: {left}; build lidar without --poses puts them together"]
     how = f"the lidar spins {WORDS[spin]} and nothing tells the times of its points"
     return [f"{how}: sweeps are put together by that; --no-deskew leaves them"] if spin else []
 
