@@ -342,9 +342,7 @@ def test_other_models_and_kinds_are_named_and_calibrations_do_not_add_up(tmp_pat
 
 
 @pytest.mark.parametrize(("other", "left"), [("clockwise", "clockwise"), ("skewed", None), (None, None)])
-def test_how_sweeps_were_put_together_is_of_all_or_none(
-    other: str | None, left: str | None, tmp_path: Path
-) -> None:
+def test_how_sweeps_were_put_together_is_of_all_or_none(other: str | None, left: str | None, tmp_path: Path) -> None:
     file_of(tmp_path / "a.fold", lidar=lambda w: put_lidar(w, sweeps="clockwise"))
     file_of(tmp_path / "b.fold", lidar=lambda w: put_lidar(w, **({"sweeps": other} if other else {})))
     told: list[str] = []
