@@ -22,10 +22,15 @@ import typer.testing  # noqa: E402
 typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
+# imports and rewritten tests are no garbage
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: no collection of garbage need look through it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 MEASURING = {"bench", "localize", "visual"}
