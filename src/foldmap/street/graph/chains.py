@@ -121,7 +121,7 @@ def resample(graph: LaneGraph, step_m: float = 1.0) -> LaneGraph:
     pieces[start == end] = np.maximum(pieces[start == end], 3)  # a ring of fewer would be a self-loop or a line
     # chains of one piece between the same two vertices would be one edge twice: the later ones get two pieces
     single = np.flatnonzero(pieces == 1)
-    _, kept = np.unique(np.stack([start, end], 1)[single], axis=0, return_index=True)
+    _, kept = np.unique(start[single] * len(graph) + end[single], return_index=True)
     pieces[np.delete(single, kept)] = 2
     return _divided(graph, found, pieces, np.unique([start, end]))
 
