@@ -22,8 +22,9 @@ import typer.testing  # noqa: E402
 typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
-# imports and rewritten tests are no garbage
-gc.disable()
+def pytest_collectstart() -> None:
+    """Imports and rewritten tests are no garbage; who hands out tests to others collects none."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
