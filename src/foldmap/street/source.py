@@ -107,6 +107,14 @@ class LaneGraph:
             what = f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}"
             raise MapInputError(what, "give -1 where the lane is unknown")
 
+    def derived(self, **arrays: AnyArray) -> LaneGraph:
+        """As `dataclasses.replace`, by arrays that are right because this graph's are: nothing is looked at again."""
+        made = object.__new__(LaneGraph)
+        made.__dict__.update(self.__dict__, **arrays)
+        for array in arrays.values():
+            array.setflags(write=False)
+        return made
+
     @staticmethod
     def empty() -> LaneGraph:
         """A graph of nothing: what a window without streets holds."""
@@ -147,8 +155,8 @@ class LaneGraph:
     @property
     def edge_lengths_m(self) -> DoubleArray:
         """Length of each edge, (E,)."""
-        ends = self.vertices_m[self.edges]
-        lengths: DoubleArray = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
+        step = self.vertices_m[self.edges[:, 1]] - self.vertices_m[self.edges[:, 0]]
+        lengths: DoubleArray = np.hypot(step[:, 0], step[:, 1])
         return lengths
 
     @property
@@ -171,10 +179,10 @@ class LaneGraph:
         return replace(self, vertices_m=target_SE2_source.apply(self.vertices_m))
 
     def take_edges(self, kept: AnyArray) -> LaneGraph:
-        """Some edges, by mask or index, and the vertices that they use, in their order; attributes stay whole."""
+        """Some edges, by mask or index, each once, and the vertices that they use in their order; lanes stay all."""
         used, place = np.unique(self.edges[kept], return_inverse=True)
         edges = place.reshape(-1, 2).astype(np.int64)
-        return replace(self, vertices_m=self.vertices_m[used], edges=edges, kind=self.kind[kept], lane=self.lane[kept])
+        return self.derived(vertices_m=self.vertices_m[used], edges=edges, kind=self.kind[kept], lane=self.lane[kept])
 
     def with_chain(self, vertices_m: DoubleArray, chain: IntArray) -> LaneGraph:
         """One more lane: further vertices, and where it runs, by index into the old vertices and these."""

@@ -79,8 +79,7 @@ def cut(graph: LaneGraph, world_SE2_ego: SE2, window: Window = AROUND) -> LaneGr
     start, end = place[edges[:, 0]], place[edges[:, 1]]
     start[cut_start] = len(used) + np.arange(int(cut_start.sum()))
     end[cut_end] = len(used) + int(cut_start.sum()) + np.arange(int(cut_end.sum()))
-    return replace(
-        graph,
+    return graph.derived(
         vertices_m=np.concatenate([local[used], np.clip(crossings, low, high)]),
         edges=np.stack([start, end], 1),
         kind=graph.kind[near],
