@@ -278,7 +278,11 @@ def test_families() -> None:
         MapSpec("jpeg")
 
 
-def test_command_writes_tables_and_a_page(folder: Path, held_out: HeldOut, tmp_path: Path) -> None:
+def test_command_writes_tables_and_a_page(
+    folder: Path, held_out: HeldOut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in (("_QUICK_EPOCHS", 1), ("_QUICK_STEPS", 4)):  # how long layers are trained is asked below
+        monkeypatch.setattr(f"foldmap.bench.visual.benchmark.{name}", count)
     out = tmp_path / "out"
     words = ["bench", "visual", str(folder), "-o", str(out), "--metric", "--photos", str(folder / "images"), "--quick"]
     words += ["--tables", "1,3,4,scenes", "--methods", "track-means", "--methods", "pq4", "--methods", "foldmap"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scene_samples import colmap_scene
 
 from foldmap.errors import LimitError, MapFormatError, MapInputError
+from foldmap.visual.codes import visibility_kernel
 from foldmap.visual.codes.points_codec import decode_points, encode_points
 from foldmap.visual.codes.visibility_codec import (
     decode_visibility,
@@ -45,6 +46,14 @@ def test_any_matrix_survives(count: int, images: int, density: float, scale: flo
     assert (decode_visibility(data, points) == seen).all()
     assert decode_visibility(data, points).shape == (count, images)
     assert encode_visibility(seen, points) == data
+
+
+def test_matrices_in_either_order_are_walked_by_one_compiled_loop() -> None:
+    points, seen = walk_past(40, 30, 3)
+    data = encode_visibility(np.asfortranarray(seen), points)
+    assert data == encode_visibility(np.ascontiguousarray(seen), points)
+    assert (decode_visibility(data, points) == seen).all()
+    assert len(visibility_kernel.walk.signatures) == 1
 
 
 def test_a_walk_costs_little_more_than_its_noise() -> None:

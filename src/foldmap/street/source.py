@@ -74,27 +74,31 @@ class LaneGraph:
             getattr(self, name).setflags(write=False)
 
     def _check_values(self) -> None:
-        lost = np.flatnonzero(~np.isfinite(self.vertices_m).all(1))
-        if len(lost):
-            raise MapInputError(f"vertex {lost[0]} of the lane graph is not finite", "drop or mend it")
-        far = np.flatnonzero((np.abs(self.vertices_m) > FARTHEST_M).any(1))
-        if len(far):
+        """Refuse what no graph is; the offender is sought where there is one: graphs are made by the million."""
+        if not (np.abs(self.vertices_m) <= FARTHEST_M).all():
+            lost = np.flatnonzero(~np.isfinite(self.vertices_m).all(1))
+            if len(lost):
+                raise MapInputError(f"vertex {lost[0]} of the lane graph is not finite", "drop or mend it")
+            far = np.flatnonzero((np.abs(self.vertices_m) > FARTHEST_M).any(1))
             raise MapInputError(
                 f"vertex {far[0]} of the lane graph is at {self.vertices_m[far[0]].tolist()}: no place on Earth",
                 "mend it; coordinates are metres",
             )
         count = len(self.vertices_m)
-        outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
-        if len(outside):
+        if len(self.edges) and not (int(self.edges.min()) >= 0 and int(self.edges.max()) < count):
+            outside = np.flatnonzero(((self.edges < 0) | (self.edges >= count)).any(1))
             what = f"edge {outside[0]} of the lane graph is {self.edges[outside[0]].tolist()}"
             raise MapInputError(f"{what}, there are {count} vertices", "drop it")
-        loops = np.flatnonzero(self.edges[:, 0] == self.edges[:, 1])
-        if len(loops):
-            what = f"edge {loops[0]} of the lane graph is a self-loop at vertex {self.edges[loops[0], 0]}"
+        start, end = self.edges[:, 0], self.edges[:, 1]
+        if (start == end).any():
+            loop = np.flatnonzero(start == end)[0]
+            what = f"edge {loop} of the lane graph is a self-loop at vertex {start[loop]}"
             raise MapInputError(what, "drop it, or let `foldmap.street.graph.repair` drop it")
-        order = np.argsort(self.edges[:, 0] * max(1, count) + self.edges[:, 1], kind="stable")
-        twice = np.flatnonzero((np.diff(self.edges[order], axis=0) == 0).all(1))
-        if len(twice):
+        key = start * max(1, count) + end
+        in_order = np.sort(key)
+        if (in_order[1:] == in_order[:-1]).any():
+            order = np.argsort(key, kind="stable")
+            twice = np.flatnonzero(in_order[1:] == in_order[:-1])
             what = f"edge {order[twice[0] + 1]} of the lane graph is there twice"
             raise MapInputError(what, "drop one, or let `foldmap.street.graph.repair` drop it")
         if len(self.kind) and int(self.kind.max()) > max(KINDS):
@@ -102,6 +106,14 @@ class LaneGraph:
         if len(self.lane) and not (int(self.lane.min()) >= -1 and int(self.lane.max()) < len(self.lanes)):
             what = f"edges name lanes {int(self.lane.min())}..{int(self.lane.max())}, there are {len(self.lanes)}"
             raise MapInputError(what, "give -1 where the lane is unknown")
+
+    def derived(self, **arrays: AnyArray) -> LaneGraph:
+        """As `dataclasses.replace`, by arrays that are right because this graph's are: nothing is looked at again."""
+        made = object.__new__(LaneGraph)
+        made.__dict__.update(self.__dict__, **arrays)
+        for array in arrays.values():
+            array.setflags(write=False)
+        return made
 
     @staticmethod
     def empty() -> LaneGraph:
@@ -143,8 +155,8 @@ class LaneGraph:
     @property
     def edge_lengths_m(self) -> DoubleArray:
         """Length of each edge, (E,)."""
-        ends = self.vertices_m[self.edges]
-        lengths: DoubleArray = np.hypot(*(ends[:, 1] - ends[:, 0]).T)
+        step = self.vertices_m[self.edges[:, 1]] - self.vertices_m[self.edges[:, 0]]
+        lengths: DoubleArray = np.hypot(step[:, 0], step[:, 1])
         return lengths
 
     @property
@@ -167,10 +179,10 @@ class LaneGraph:
         return replace(self, vertices_m=target_SE2_source.apply(self.vertices_m))
 
     def take_edges(self, kept: AnyArray) -> LaneGraph:
-        """Some edges, by mask or index, and the vertices that they use, in their order; attributes stay whole."""
+        """Some edges, by mask or index, each once, and the vertices that they use in their order; lanes stay all."""
         used, place = np.unique(self.edges[kept], return_inverse=True)
         edges = place.reshape(-1, 2).astype(np.int64)
-        return replace(self, vertices_m=self.vertices_m[used], edges=edges, kind=self.kind[kept], lane=self.lane[kept])
+        return self.derived(vertices_m=self.vertices_m[used], edges=edges, kind=self.kind[kept], lane=self.lane[kept])
 
     def with_chain(self, vertices_m: DoubleArray, chain: IntArray) -> LaneGraph:
         """One more lane: further vertices, and where it runs, by index into the old vertices and these."""

@@ -104,10 +104,10 @@ def town_photos(count: int, seed: int) -> Sequence[Taken]:
     """Photos of generated towns, ten a town; drawn once for all maps."""
     found: list[Taken] = []
     for town in range(-(-count // 10)):
-        walk = TownPhotos(9000 + 100 * seed + town, 1, 10, _TOWN_PX)
+        walk = TownPhotos(9000 + 100 * seed + town, 1, min(count - len(found), 10), _TOWN_PX)
         for photo in walk.query_photos:
             found.append(Taken(f"town-{town}-{photo.name}", _given(photo.picture.image), walk.camera))
-    return found[:count]
+    return found
 
 
 def right_photos(

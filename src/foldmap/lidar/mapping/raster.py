@@ -210,7 +210,7 @@ def _log_drive(drive: Iterable[tuple[Sweep, SE3]], log: ReturnLog, settings: Bui
         ground &= reach
         if settings.remove_moving:
             obstacle = upright(height_m) & reach
-            beside = beside_upright(sweep.points_sensor_m, obstacle)
+            beside = beside_upright(np.ascontiguousarray(sweep.points_sensor_m), obstacle)
             counts.dropped_beside_obstacles += int((ground & beside).sum())
             ground &= ~beside
             _log_occupied(sweep, world_SE3_sensor, obstacle, number, log, settings)

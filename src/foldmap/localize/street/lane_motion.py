@@ -78,7 +78,8 @@ class LaneWalker:
         # half a step between places is added: it keeps the mean true on their grid
         sigma_m = math.sqrt(m.distance_m**2 + (m.distance_per_m * far_m) ** 2 + (0.5 * self._step_m) ** 2)
         sigma_rad = math.sqrt(m.turn_rad**2 + (m.turn_per_rad * increment.heading_rad) ** 2)
-        arguments = (belief, p.length_m, p.heading_rad, far_m, sigma_m, increment.heading_rad, sigma_rad)
+        turn_rad = float(increment.heading_rad)  # of a whole number the walk would be compiled again
+        arguments = (belief, p.length_m, p.heading_rad, far_m, sigma_m, turn_rad, sigma_rad)
         moved = _walk(*arguments, p.follow_offset, p.follow, 1.0)
         moved += _walk(*arguments, self._before_offset, self._before, -1.0)
         changed, chance = moved.copy(), min(0.5, m.lane_change_per_m * abs(far_m))

@@ -115,15 +115,16 @@ def resample(graph: LaneGraph, step_m: float = 1.0) -> LaneGraph:
     if not len(graph.edges):
         return replace(graph, vertices_m=np.zeros((0, 2)))
     found = chains(graph)
-    total = np.add.reduceat(graph.edge_lengths_m[found.edge], found.offset[:-1])
+    length = graph.edge_lengths_m[found.edge]
+    total = np.add.reduceat(length, found.offset[:-1])
     pieces = np.maximum(1, np.round(total / step_m).astype(np.int64))
     start, end = graph.edges[found.first, 0], graph.edges[found.last, 1]
     pieces[start == end] = np.maximum(pieces[start == end], 3)  # a ring of fewer would be a self-loop or a line
     # chains of one piece between the same two vertices would be one edge twice: the later ones get two pieces
     single = np.flatnonzero(pieces == 1)
-    _, kept = np.unique(np.stack([start, end], 1)[single], axis=0, return_index=True)
+    _, kept = np.unique(start[single] * len(graph) + end[single], return_index=True)
     pieces[np.delete(single, kept)] = 2
-    return _divided(graph, found, pieces, np.unique([start, end]))
+    return _divided(graph, found, length, pieces, np.unique([start, end]))
 
 
 def densified(graph: LaneGraph, step_m: float = 1.0) -> tuple[LaneGraph, DoubleArray]:
@@ -136,9 +137,10 @@ def densified(graph: LaneGraph, step_m: float = 1.0) -> tuple[LaneGraph, DoubleA
         raise MapInputError(f"cannot cut edges to {step_m} m", "give a positive step")
     if not len(graph.edges):
         return graph, np.zeros((0, 2))
-    pieces = np.maximum(1, np.ceil(graph.edge_lengths_m / step_m)).astype(np.int64)
+    length = graph.edge_lengths_m
+    pieces = np.maximum(1, np.ceil(length / step_m)).astype(np.int64)
     each = Chains(np.arange(len(pieces)), np.arange(len(pieces) + 1))
-    dense = _divided(graph, each, pieces, np.arange(len(graph)))
+    dense = _divided(graph, each, length, pieces, np.arange(len(graph)))
     return dense, dense.vertices_m[len(graph) :]
 
 
@@ -165,9 +167,11 @@ def thinned(graph: LaneGraph, between_m: DoubleArray) -> LaneGraph:
     return whole.take_vertices(np.unique(whole.edges))
 
 
-def _divided(graph: LaneGraph, found: Chains, pieces: IntArray, keys: IntArray) -> LaneGraph:
-    """Each chain as so many edges of equal length; vertices `keys` come first, then those between, chain by chain."""
-    length = graph.edge_lengths_m[found.edge]
+def _divided(graph: LaneGraph, found: Chains, length: DoubleArray, pieces: IntArray, keys: IntArray) -> LaneGraph:
+    """Each chain as so many edges of equal length; vertices `keys` come first, then those between, chain by chain.
+
+    ``length`` is that of each edge of the chains, in their order.
+    """
     total = np.add.reduceat(length, found.offset[:-1])
     place = np.full(len(graph), -1, np.int64)
     place[keys] = np.arange(len(keys))

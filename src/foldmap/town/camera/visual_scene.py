@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -63,8 +64,17 @@ class TownPhotos:
         else:
             world, self._way, self._middle_m = along[0], _of_path(along[1]), 0.5 * self._way_m
         self.town = TownCamera(world, self._way(self._middle_m, 0.0)[0])
-        self.map_photos = tuple(self._photo(k, map_count, query=False) for k in range(map_count))
-        self.query_photos = tuple(self._photo(k, query_count, query=True) for k in range(query_count))
+        self._counts = map_count, query_count
+
+    @cached_property
+    def map_photos(self) -> tuple[TownPhoto, ...]:
+        """Of the map's day, drawn when first asked for; a ConfigError where no ground is open on the way."""
+        return tuple(self._photo(k, self._counts[0], query=False) for k in range(self._counts[0]))
+
+    @cached_property
+    def query_photos(self) -> tuple[TownPhoto, ...]:
+        """Of another day, as `map_photos`; the first of them are the same however many there are."""
+        return tuple(self._photo(k, self._counts[1], query=True) for k in range(self._counts[1]))
 
     def _photo(self, index: int, count: int, query: bool) -> TownPhoto:
         """Photograph ``index``; a query at a random place of the way, the first that is open ground."""

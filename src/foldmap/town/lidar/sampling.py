@@ -170,7 +170,7 @@ def _cast_pass(
 ) -> None:
     """Cast the revolutions of one pass between -reach and +reach along the path and add them to the sums."""
     lidar = replace(lidar, noise=lidar.noise / shared)
-    tables = response_tables(lidar)
+    tables, truth = response_tables(lidar), np.ascontiguousarray(patch.truth)
     height, width = sums.shape[:2]
     resolution = patch.resolution_m
     frame = (-0.5 * (width - 1) * resolution, 0.5 * (height - 1) * resolution, resolution)
@@ -187,6 +187,6 @@ def _cast_pass(
             lidar, patch.terrain, drive.boxes, (x, y, heading), rng, 0.8 * min(spacing_m, 1.0), tilt, patch.reach_m
         )
         seed = int(rng.integers(1 << 30))
-        splat(tuple(hits), patch.truth, patch.truth_frame, tables, seed, shift_m, error, sums, frame)
+        splat(tuple(hits), truth, patch.truth_frame, tables, seed, shift_m, error, sums, frame)
         if heights is not None:
             pile(tuple(hits), lidar.range_noise_m, seed, shift_m, error, heights, frame)

@@ -26,7 +26,7 @@ def encode_visibility(visible: AnyArray, points_world: DoubleArray) -> bytes:
     Rows of ``visible``, bool (P, I), are the points as `decode_points` returns them (the decoder must have the same),
     columns the images in the order they were taken.
     """
-    seen = np.array(visible, dtype=np.uint8)
+    seen = np.array(visible, dtype=np.uint8, order="C")  # as the decoder's: the walk is compiled once
     if seen.ndim != 2 or points_world.shape != (len(seen), 3):
         raise MapInputError(f"visibility {seen.shape} does not fit points {points_world.shape}", "give (P, I)")
     if visible.dtype != np.bool_:
