@@ -15,6 +15,7 @@ from foldmap.training.model_bytes import read_info, read_model_file
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
 RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training,
 _MOST_STEP = 3  # after so many along a side were made one
+_READ_ONLY = {"marks-fine-6.safetensors"}  # maps name them; nothing is folded with them any more
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
@@ -74,7 +75,8 @@ def bundle_named(name: str) -> Bundle:
 
 def marks_for(resolution_m: float) -> list[MarksModel]:
     """Shipped marks for maps of a pixel size, richest first."""
-    every = [MarksModel.from_bytes(path.read_bytes()) for path in weights_folder().glob("marks-*.safetensors")]
+    paths = [path for path in weights_folder().glob("marks-*.safetensors") if path.name not in _READ_ONLY]
+    every = [MarksModel.from_bytes(path.read_bytes()) for path in paths]
     near = [one for one in every if suits(one, resolution_m)]
     return sorted(near, key=lambda one: (-one.rate_bit_m2, one.name))
 

@@ -1,7 +1,7 @@
 """Fit marks on pairs: the coders, the rate and the localizer's thresholds. There is no network to train."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from foldmap.training.places import recorded
 _MOST_PAIRS = 96
 _WRONG = 300
 _QUOTA = 6.5  # cells that may pass the threshold of a neighbourhood, to each mark of the map
+_FINER_M = 0.12  # smoothing where lines are taken off: what is left is fine
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class MarksRun:
         seed: of priors and wrong queries.
         name: of the model; marks-MARKS where empty.
         told: contrast that it is worth to tell twice as much of the place as the marks around.
+        lines: share of what goes on along a line that is taken off.
     """
 
     marks_m2: float = 0.4
@@ -36,6 +38,7 @@ class MarksRun:
     seed: int = 0
     name: str = ""
     told: float = 0.3
+    lines: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.marks_m2 <= 10:
@@ -44,6 +47,8 @@ class MarksRun:
             raise ConfigError(f"a contrast of {self.price} a bit", "give 0, where bits are not weighed, to 10")
         if not 0 <= self.told <= 10:
             raise ConfigError(f"a contrast of {self.told} for what tells of the place", "give 0, for none, to 10")
+        if not 0 <= self.lines <= 1:
+            raise ConfigError(f"{self.lines} of what goes on along a line", "give 0, for none, to 1")
 
 
 def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = silent) -> dict[str, Any]:
@@ -51,7 +56,11 @@ def train_marks(pairs: LidarPairs, folder: Path, run: MarksRun, begin: Begin = s
 
     A ConfigError where pairs are too few.
     """
-    recipe = MarkRecipe(marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2, told=run.told, price=run.price)
+    recipe = MarkRecipe(
+        marks_m2=run.marks_m2, quota_m2=_QUOTA * run.marks_m2, told=run.told, price=run.price, lines=run.lines
+    )
+    if run.lines > 0:
+        recipe = replace(recipe, smooth_m=_FINER_M)
     some = [pairs.training[index] for index in range(min(len(pairs.training), _MOST_PAIRS))]
     name = run.name or f"marks-{run.marks_m2:g}"
     bars: dict[str, Callable[[int, int], None]] = {}

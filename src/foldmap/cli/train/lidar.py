@@ -55,6 +55,7 @@ def lidar(
     ] = None,
     bit_price: Annotated[float, option(MODEL, "Contrast, in deviations, that a bit of --marks must bring.")] = 0.1,
     told: Annotated[float, option(MODEL, "Contrast that it is worth a mark to tell twice as much of the place.")] = 0.3,
+    lines: Annotated[float, option(MODEL, "Share of what goes on along a line that --marks leave out.")] = 0.0,
     preset: Annotated[str | None, option(MODEL, "Sizes of the networks; small-16x.")] = None,
     mode: Annotated[str, option(MODEL, "match, scratch or recon.")] = "match",
     paper_objective: Annotated[
@@ -110,7 +111,7 @@ def lidar(
     else:
         source = of_town(pairs or output / "pairs")
     if marks is not None:
-        put(_fitted(source, output, MarksRun(marks, bit_price, seed, name, told), resume), as_json)
+        put(_fitted(source, output, MarksRun(marks, bit_price, seed, name, told, lines), resume), as_json)
         return
     open_run(output, "train lidar", {**asdict(run), "source": source.name, "pairs": len(source.training)}, resume)
     with bars() as begin:

@@ -19,17 +19,20 @@ import numpy as np
 
 from foldmap.errors import MapFormatError
 from foldmap.lidar.marks.contrast import box_sums, local_moments, median_spread, odd, smoothed
+from foldmap.lidar.marks.lines import REACH_M as LINES_REACH_M
+from foldmap.lidar.marks.lines import less_lines
 from foldmap.lidar.marks.telling import REACH_M, told_by
 from foldmap.lidar.source import RasterMap, RasterSource, cells_of, median_by_weight, some_blocks
 from foldmap.types import BoolArray, FloatArray
 
 _STEP = 0.2  # between the thresholds of neighbourhoods that are tried
 _TOP = 4.0  # the highest of them
-_LEVELS = np.arange(2.5, 0.3, -0.1)  # of a map
+_LEVELS = np.arange(3.9, 0.3, -0.1)  # of a map
 _PASSES = 6
 _FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through less counts less
 _LEAST_HELD = 0.5  # share of a cell's window that must be observed, lest the cell be no mark
 _EPSILON = 1e-6
+_CLIP = 6.0  # spreads: of a reflector its line would be all
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class MarkRecipe:
         query_smooth_m, query_window_m: of the observation's contrast.
         told: contrast that it is worth to tell twice as much of the place as the marks around; 0 in older models.
         price: contrast that a bit of the tile must bring; 0 in older models: bits are not weighed.
+        lines: share of what goes on along a line that is taken off, here and of the observation (see
+            `foldmap.lidar.marks.lines`); 0 in older models.
     """
 
     cell_m: float = 0.15
@@ -60,6 +65,7 @@ class MarkRecipe:
     query_window_m: float = 2.0
     told: float = 0.0
     price: float = 0.0
+    lines: float = 0.0
 
     def cell_px(self, resolution_m: float) -> int:
         """Pixels a cell."""
@@ -70,6 +76,7 @@ class MarkRecipe:
         cell_m = self.cell_px(resolution_m) * resolution_m
         company_m = (4 * _PASSES + 1) * cell_m
         once_m = 3 * self.smooth_m + 0.5 * (self.window_m + self.block_m) + company_m
+        once_m += LINES_REACH_M if self.lines > 0 else 0.0
         return once_m + (REACH_M + 4 * cell_m + company_m if self.told > 0 else 0.0)
 
 
@@ -181,6 +188,9 @@ class _Cells:
 
     def chosen(self, recipe: MarkRecipe, level: MapLevel, cell_m: float) -> ChosenCells:
         bright = (self.excess / np.maximum(self.spread, level.spread + _EPSILON)).astype(np.float32)
+        if recipe.lines > 0:
+            bright = np.where(self.seen, np.clip(bright, -_CLIP, _CLIP), 0)
+            bright = less_lines(bright, self.seen, cell_m, recipe.lines)
         threshold = _thresholds(bright, self.seen, recipe, level.contrast, cell_m)
         lead = np.where(self.seen, bright - threshold, -np.inf).astype(np.float32)
         marks = _in_company(lead, self.seen, recipe.side_cost, recipe.corner_cost)

@@ -1,0 +1,111 @@
+"""What goes on along a line counts less: rails, kerbs and lane lines, of which each metre tells the same.
+
+    contrast --which way lines run around here--> direction --mean over 4 m along it--> line --a share of it off--> contrast
+
+A stripe tells where one is across it, and fills any budget of marks with that; what tells the place along a street is
+faint beside it. With half of the stripes taken off, in the map and in what is matched with it, both are of a size. A
+prediction along the street, so to say, of which a share is left as stripes have to tell across.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from foldmap.lidar.marks.contrast import box_sums, odd
+from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
+
+LINE_M = 4.0
+"""Length of a line whose mean is taken."""
+AROUND_M = 6.4
+"""Half side of the square in which lines run one way."""
+REACH_M = AROUND_M + LINE_M
+"""How far from a cell its value depends on others, besides a cell or two."""
+_DIRECTIONS = 24  # in half a turn
+_STEP_M = 0.3  # between the values that make a mean: nearer ones say the same
+_LEAST_HELD = 0.25  # share of a line that must be seen, lest a value be its own mean
+_EVERY = 2  # cells: of so many rows and columns one says which way lines run
+_UNIT = 1024  # whole numbers add up alike in any order
+
+
+def less_lines(bright: FloatArray, seen: BoolArray, cell_m: float, share: float) -> FloatArray:
+    """Contrast (H, W) less a share of the mean along the line through each cell, float32; of a map.
+
+    Lines run the way in which their means are largest, of 24, in the square of `AROUND_M` around a cell.
+
+    Args:
+        bright: local contrast; of cells that are not seen 0.
+        seen: where there is any (H, W).
+        cell_m: side of a cell.
+        share: of the mean, 0 to 1.
+    """
+    step, side = max(1.0, _STEP_M / cell_m), odd(2 * AROUND_M / (_EVERY * cell_m))
+    reach = max(1, round(0.5 * LINE_M / (step * cell_m)))
+    angles = np.pi / _DIRECTIONS * np.arange(_DIRECTIONS)
+    steps = np.stack([step * np.sin(angles), step * np.cos(angles)], 1)
+    some = tuple(-(-side // _EVERY) for side in bright.shape)
+    most, ways = np.full(some, -1, np.int64), np.zeros(some, np.int64)
+    for way in range(_DIRECTIONS):
+        means = _line_means(bright, seen, steps, np.full(some, way), reach, _EVERY)
+        energy = box_sums(np.rint(means * means * _UNIT).astype(np.int64), side)
+        ways[energy > most] = way
+        np.maximum(most, energy, out=most)
+    lines = _line_means(bright, seen, steps, ways, reach, 1)
+    return np.asarray(bright - np.float32(share) * lines, np.float32)
+
+
+@numba.njit(nogil=True, cache=True)
+def less_ahead(image: FloatArray, seen: BoolArray, pixel_m: float, share: float) -> None:
+    """Take a share of the mean along the line through each pixel off an image (H, W); of what a vehicle sees.
+
+    Lines run as the vehicle is headed, along the rows: rings on the ground would be lines of their own.
+    """
+    height, width = image.shape
+    reach = max(1, round(0.5 * LINE_M / pixel_m))
+    enough = _LEAST_HELD * (2 * reach + 1)
+    sums, counts = np.zeros(width + 1), np.zeros(width + 1, np.int64)
+    for row in range(height):
+        for col in range(width):
+            held = seen[row, col]
+            sums[col + 1] = sums[col] + (image[row, col] if held else 0.0)
+            counts[col + 1] = counts[col] + held
+        for col in range(width):
+            first, end = max(0, col - reach), min(width, col + reach + 1)
+            count = counts[end] - counts[first]
+            if seen[row, col] and count >= enough:
+                image[row, col] -= share * (sums[end] - sums[first]) / count
+
+
+@numba.njit(nogil=True, cache=True)
+def _line_means(
+    values: FloatArray, seen: BoolArray, steps: DoubleArray, ways: IntArray, reach: int, every: int
+) -> FloatArray:
+    """Mean of what is seen among 2 reach + 1 values of the line through every so manieth pixel of every so manieth row.
+
+    0 where that is less than a share. Values are a step apart, of those of the way (a row of ``steps``, down and right)
+    that is given of squares of `_EVERY` pixels.
+    """
+    height, width = values.shape
+    means = np.zeros((-(-height // every), -(-width // every)), np.float32)
+    rows, cols = np.empty((len(steps), 2 * reach + 1), np.int64), np.empty((len(steps), 2 * reach + 1), np.int64)
+    for way in range(len(steps)):
+        for k in range(2 * reach + 1):
+            rows[way, k] = math.floor((k - reach) * steps[way, 0] + 0.5)
+            cols[way, k] = math.floor((k - reach) * steps[way, 1] + 0.5)
+    enough = _LEAST_HELD * (2 * reach + 1)
+    for row in range(0, height, every):
+        for col in range(0, width, every):
+            if not seen[row, col]:
+                continue
+            way = ways[row // _EVERY, col // _EVERY]
+            total, count = np.float32(0), 0
+            for k in range(2 * reach + 1):
+                r, c = row + rows[way, k], col + cols[way, k]
+                if 0 <= r < height and 0 <= c < width and seen[r, c]:
+                    total += values[r, c]
+                    count += 1
+            if count >= enough:
+                means[row // every, col // every] = total / count
+    return means

@@ -1,0 +1,71 @@
+"""What goes on along a line counts less, whichever way it runs; spots stay what they are."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates, uniform_filter1d
+
+from foldmap.lidar.marks.lines import LINE_M, less_ahead, less_lines
+from foldmap.types import BoolArray, FloatArray
+
+CELL_M = 0.15
+
+
+def striped(angle_rad: float, shape: tuple[int, int] = (201, 221)) -> FloatArray:
+    """Stripes of half a metre every three metres, which run at an angle from the columns' axis to the rows'."""
+    down, right = np.mgrid[: shape[0], : shape[1]] * CELL_M
+    across = np.cos(angle_rad) * down - np.sin(angle_rad) * right
+    return np.where(across % 3.0 < 0.5, 2.0, -0.2).astype(np.float32)
+
+
+@pytest.mark.parametrize("degrees", [0, 7, 37, 90, 128, 171])
+def test_stripes_of_any_direction_are_taken_off_and_spots_are_not(degrees: float) -> None:
+    stripes, seen = striped(math.radians(degrees)), np.ones((201, 221), bool)
+    spots = np.zeros_like(stripes)
+    spots[20::40, 15::40] = 3.0
+    left = less_lines(stripes + spots, seen, CELL_M, 1.0)
+    inside = np.s_[20:-20, 20:-20]
+    assert left[inside].std() < 0.45 * (stripes + spots)[inside].std()
+    assert left[20::40, 15::40][1:-1, 1:-1].min() > 1.9
+    half = less_lines(stripes + spots, seen, CELL_M, 0.5)
+    np.testing.assert_allclose(half, 0.5 * (left + stripes + spots), atol=1e-5)
+
+
+def test_a_line_s_mean_is_that_of_what_is_seen_of_it() -> None:
+    rng = np.random.default_rng(0)
+    angle = math.radians(30)
+    stripes, seen = striped(angle), rng.random((201, 221)) < 0.8
+    stripes[~seen] = 0
+    left = less_lines(stripes, seen, CELL_M, 1.0)
+    steps = np.arange(-7, 8)[:, None, None] * 2.0  # 0.3 m apart, 4 m in all
+    down, right = np.mgrid[:201, :221]
+    where = [down + np.floor(steps * math.sin(angle) + 0.5), right + np.floor(steps * math.cos(angle) + 0.5)]
+    held, total = (map_coordinates(one.astype(float), where, order=0, cval=0.0).sum(0) for one in (seen, stripes))
+    expected = np.where(seen, stripes - total / np.maximum(held, 1), 0)
+    np.testing.assert_allclose(left[30:-30, 30:-30], expected[30:-30, 30:-30], atol=1e-4)
+
+
+def test_what_a_vehicle_sees_is_less_its_mean_ahead() -> None:
+    rng = np.random.default_rng(1)
+    image, seen = rng.normal(size=(90, 240)).astype(np.float32), rng.random((90, 240)) < 0.6
+    image[~seen] = 0
+    side = 2 * round(0.5 * LINE_M / 0.05) + 1
+
+    def mean(values: FloatArray | BoolArray) -> FloatArray:
+        filtered: FloatArray = uniform_filter1d(values.astype(float), side, axis=1, mode="constant")
+        return filtered
+
+    told = seen & (mean(seen) >= 0.25)
+    expected = np.where(told, image - 0.5 * mean(image) / np.maximum(mean(seen), 1e-9), image)
+    less_ahead(image, seen, 0.05, 0.5)
+    np.testing.assert_allclose(image, expected, atol=1e-4)
+
+
+def test_nothing_of_its_own_is_taken_off_what_is_seen_alone() -> None:
+    alone, seen = np.zeros((80, 80), np.float32), np.zeros((80, 80), bool)
+    alone[40, 40], seen[40, 40] = 3.0, True
+    np.testing.assert_array_equal(less_lines(alone, seen, CELL_M, 1.0), alone)
+    image = alone.copy()
+    less_ahead(image, seen, 0.05, 1.0)
+    np.testing.assert_array_equal(image, alone)
