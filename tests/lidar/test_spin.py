@@ -136,6 +136,21 @@ def test_files_of_sweeps_are_put_together_when_they_are_read(skewed: list[Sweep]
     np.testing.assert_array_equal(plain.sweeps[7].points_sensor_m, skewed[7].points_sensor_m)
 
 
+@pytest.mark.parametrize("named", ["{:06d}.bin", "day1_{}.bin", "stamps"])
+def test_names_tell_that_sweeps_were_left_out(skewed: list[Sweep], tmp_path: Path, named: str) -> None:
+    """Every second sweep, poses without times: two revolutions lie between, by frames' numbers or by stamps."""
+    every = poses(len(skewed))
+    for number in range(0, len(skewed), 2):
+        name = named.format(number) if named != "stamps" else f"{1_600_000_000_000_000_000 + number * 10**8}.bin"
+        rows = np.column_stack([skewed[number].points_sensor_m, skewed[number].intensity])
+        (tmp_path / name).write_bytes(rows.astype("<f4").tobytes())
+    write_kitti_poses(tmp_path / "poses.txt", every[::2])
+    drive = open_drive(tmp_path, tmp_path / "poses.txt")
+    assert drive.provenance()["deskewed"] == "clockwise"
+    wanted = put_together(skewed[14], -1, turns(every)[14])
+    np.testing.assert_allclose(drive.sweeps[7].points_sensor_m, wanted.points_sensor_m, atol=0.02)
+
+
 @pytest.mark.parametrize("deskew", [True, False])
 def test_a_journey_puts_sweeps_together_once_they_have_told(deskew: bool, skewed: list[Sweep]) -> None:
     journey, every = Journey(Layers(), None, JourneySettings(deskew=deskew)), poses(len(skewed))

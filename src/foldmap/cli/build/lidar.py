@@ -225,6 +225,7 @@ def build_lidar(
     from foldmap.formats.sweeps.drives import open_drive
     from foldmap.lidar.mapping.belonging import storeys_note
     from foldmap.lidar.mapping.raster import build_map
+    from foldmap.lidar.mapping.rigidity import blur_note
     from foldmap.lidar.mapping.spin import told
 
     started_s = time.perf_counter()
@@ -250,7 +251,9 @@ def build_lidar(
                 **asdict(settings),
             }
             save_settings(output, "build lidar", chosen)
-    notes = [*told(drive.sweeps.spin), *filter(None, [storeys_note(drive.world_SE3_sensors)])]
+    given = drive.world_SE3_sensors
+    odd = storeys_note(given), blur_note(drive.sweep, given, str(poses))
+    notes = [*told(drive.sweeps.spin), *filter(None, odd)]
     if left_out:
         notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
     if drive.alone:
