@@ -190,7 +190,8 @@ def check_alignment(
 ) -> None:
     """Check that pairs of sweeps, taken near each other, lie on each other where their ``world_SE3_sensor`` put them.
 
-    ``quaternions`` is whether the poses were written as such, and may be in another order. A PoseInputError where at least a third of the pairs that tell anything contradict their poses.
+    ``quaternions`` is whether the poses were written as such, and may be in another order. A PoseInputError where at
+    least a third of the pairs that tell anything contradict their poses.
     """
     compared = [(compare_sweeps(first, second, a.inverse() @ b), a, b) for first, second, a, b in pairs]
     telling = [entry for entry in compared if entry[0].telling]
