@@ -125,8 +125,7 @@ def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path, nam
     assert (ran.stdout.strip(), ran.stderr) == (".map.fold.partial", "")
     assert (ran.returncode, list(tmp_path.iterdir())) == (status, [])
     ignored = f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)" + _ENDED.replace("30", "0")  # nohup
-    ran = subprocess.run([sys.executable, "-c", ignored, "map.fold", name], cwd=tmp_path, timeout=60)
-    assert ran.returncode == 0
+    assert subprocess.run([sys.executable, "-c", ignored, "map.fold", name], cwd=tmp_path, timeout=60).returncode == 0
 
 
 def test_the_module_is_the_command() -> None:
