@@ -83,7 +83,8 @@ def frame_times_s(names: Sequence[str], period_s: float = 0.1) -> DoubleArray | 
         frames = np.array([int(frame) for (frame,) in parts], np.float64)
         steps = np.diff(frames)
         if len(steps) and steps.min() > 0 and np.median(steps) <= _MOST_FRAMES:
-            return (frames - frames[0]) * period_s
+            times_s: DoubleArray = (frames - frames[0]) * period_s
+            return times_s
     return None
 
 
