@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from foldmap.atlas.whole import scratch_beside, together, write_whole
+from foldmap.atlas import FoldWriter
+from foldmap.atlas.whole import put_whole, scratch_beside, together, write_whole
 from foldmap.errors import WriteError
 
 
@@ -106,3 +107,17 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(tmp_path: Path) -> None:
     with scratch_beside(tmp_path / "map", "building") as folder:
         assert list(folder.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_map(tmp_path: Path) -> None:
+    """What is written beside and renamed would stand in its place, of /dev/null for every process there is."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "made").write_bytes(b"whole")
+    (tmp_path / "link").symlink_to("pipe")
+    for target in (tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(WriteError, match="is no file but a device or a pipe"):
+            FoldWriter(target)
+        with pytest.raises(WriteError, match="is no file but a device or a pipe"):
+            put_whole(tmp_path / "made", target)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "made", "pipe"]

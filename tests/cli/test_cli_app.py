@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +99,33 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+_ENDED = """
+import importlib.util, os, signal, sys, time
+from foldmap.atlas import FoldWriter
+app = importlib.import_module("foldmap.cli.app")
+from foldmap.visual.scene.colmap_library import pycolmap_module
+def verb(**_):
+    if importlib.util.find_spec("pycolmap"):  # takes signals for crashes
+        pycolmap_module()
+    with FoldWriter(sys.argv[1]):
+        print(*os.listdir("."), flush=True)
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+        time.sleep(30)
+app.app = verb
+app.main()
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_command_that_is_ended_leaves_nothing_half_written(tmp_path: Path, name: str, status: int) -> None:
+    told = [sys.executable, "-c", _ENDED, "map.fold", name]
+    ran = subprocess.run(told, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout.strip(), ran.stderr) == (".map.fold.partial", "")
+    assert (ran.returncode, list(tmp_path.iterdir())) == (status, [])
+    ignored = f"import signal; signal.signal(signal.{name}, signal.SIG_IGN)" + _ENDED.replace("30", "0")  # nohup
+    assert subprocess.run([sys.executable, "-c", ignored, "map.fold", name], cwd=tmp_path, timeout=60).returncode == 0
 
 
 def test_the_module_is_the_command() -> None:

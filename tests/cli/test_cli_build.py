@@ -63,6 +63,18 @@ def test_build(run: Run, drive: Path) -> None:
     assert (drive / "map.tif").read_bytes() == before
 
 
+def test_poses_with_errors_of_their_own_are_told(run: Run, drive: Path) -> None:
+    """On ground without anything that stands: steps that change as no vehicle moves are enough."""
+    cloud = (drive / "sweeps" / "0.bin").read_bytes()
+    for wave_m, told in ((0.0, False), (0.4, True)):
+        rows = [f"1 0 0 {i} 0 1 0 {wave_m * (-1) ** i} 0 0 1 0" for i in range(12)]
+        for i in range(4, 12):
+            (drive / "sweeps" / f"{i}.bin").write_bytes(cloud)
+        (drive / "poses.txt").write_text("\n".join(rows) + "\n")
+        ran = build(run, drive, "--resolution", "0.2").done()
+        assert ("the map is blurred by that" in ran.err) == told
+
+
 def test_table(run: Run, drive: Path) -> None:
     assert "observed m2" in build(run, drive, "--resolution", "0.2").done().out
 

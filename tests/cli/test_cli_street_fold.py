@@ -170,6 +170,7 @@ def test_unsupported_tags_are_counted(run: Run, tmp_path: Path) -> None:
     ("name", "text", "options", "message"),
     [
         ("map.csv", "line,x_m,y_m\n0,8.40001,49.00001\n0,8.40002,49.00002\n", [], "degrees, not metres"),
+        ("map.csv", "lane,x,y\n0,0,0\n0,1,0\n0,0,1\n0,1,1\n", [], "has no column line (give columns line,x_m,y_m"),
         ("map.csv", "line,x_m,y_m\n", [], "no line with two distinct points"),
         ("map.csv", "line,x_m,y_m\n0,0,0\n0,nan,3\n", [], "row 3"),
         ("map.geojson", '{"type": "FeatureCollection", "features": []}', [], "holds no LineString"),

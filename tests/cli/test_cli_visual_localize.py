@@ -1,6 +1,7 @@
 """``foldmap localize`` and ``evaluate`` of photos: a generated street, its true poses, and what users get wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -232,6 +233,20 @@ def test_damaged_photos_do_not_end_the_batch(run: Run, street: Street, tmp_path:
         assert reason in rows[name]["diagnostics"]["reason"]
     assert f"{len(bad)} of {len(names)} queries cannot be used" in ran.err
     assert_near(read_results(out), {f"linked/{name}": pose for name, pose in street.truth.items()})
+
+
+def test_a_name_that_cannot_stand_in_a_list_does_not_end_the_batch(run: Run, street: Street, tmp_path: Path) -> None:
+    good, (photos, name) = street.folder / "photos", (tmp_path / "photos", "two\nlines.png")
+    photos.mkdir()
+    first = sorted(street.truth)[0]
+    for called in (first, name):
+        shutil.copy(good / first, photos / called)
+    given = "--camera", "PINHOLE," + ",".join(str(value) for value in street.queries[0][0].camera.params)
+    ran = localize(run, street, tmp_path / "poses.txt", "--photos", photos, *given).done()
+    rows = {row["name"]: row for row in map(json.loads, (tmp_path / "poses.txt.jsonl").read_text().splitlines())}
+    assert rows[name]["status"] == "no_observation"
+    assert "cannot stand in a list" in ran.err
+    assert_near(read_results(tmp_path / "poses.txt"), {first: street.truth[first]})
 
 
 def test_a_rig_is_one_query_with_a_pose_for_every_camera(run: Run, street: Street, tmp_path: Path) -> None:

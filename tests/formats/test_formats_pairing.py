@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldmap.errors import ConfigError, PoseInputError
-from foldmap.formats.name_times import natural_key
+from foldmap.formats.name_times import frame_times_s, natural_key
 from foldmap.formats.sweeps.drives import open_drive
 from foldmap.formats.sweeps.pairing import pair_sweeps
 
@@ -149,3 +149,12 @@ def test_sweeps_between_two_rows_lie_between_them(tmp_path: Path) -> None:
         angle, found = rate * (time_s - 100), pose.to_se2()
         here = [radius_m * math.sin(angle), radius_m * (1 - math.cos(angle)), angle]
         np.testing.assert_allclose([found.x_m, found.y_m, found.heading_rad], here, atol=3e-4)
+
+
+def test_numbers_of_frames_are_times_where_they_ascend_in_small_steps() -> None:
+    found = frame_times_s(["a/000010.laz", "a/000015.laz", "a/000020.laz", "a/000030.laz"])
+    np.testing.assert_allclose(found, [0.0, 0.5, 1.0, 2.0])
+    assert frame_times_s(["2011_drive_1.bin", "2011_drive_0.bin"]) is None  # not in the order that is given
+    assert frame_times_s(["100.bin", "200.bin"]) is None  # milliseconds, perhaps
+    assert frame_times_s(["first.bin", "second.bin"]) is None
+    assert frame_times_s(["1.bin"]) is None

@@ -168,3 +168,13 @@ def test_parquet_without_a_crs(tmp_path: Path) -> None:
     assert read_geoparquet(path).street_map.graph.length_m == pytest.approx(GEOD.line_length(*place.T), rel=1e-3)
     geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.LineString(place * 1000)]).to_parquet(path)
     assert read_geoparquet(path).street_map.crs is None
+
+
+def test_lanes_across_the_date_line_are_degrees(tmp_path: Path) -> None:
+    """A step of 359.998 degrees is one of 219 m; nobody's metres lie at 180 on both sides, and nowhere between."""
+    line = [[179.999, -16.8], [-179.999, -16.8], [-179.998, -16.8]]
+    found = read_geojson(collection(tmp_path, line)).street_map
+    length_m = GEOD.line_length(*np.transpose(line))
+    assert found.graph.edge_lengths_m.sum() == pytest.approx(length_m, rel=1e-3)
+    metres = [[179.999, -16.8], [100.0, -16.8], [-179.999, -16.8]]
+    assert read_geojson(collection(tmp_path, metres)).street_map.crs is None

@@ -56,13 +56,17 @@ def sweeps() -> list[Sweep]:
     return [cast(pose, BOXES, seed=k, rings=32, azimuths=500)[0] for k, pose in enumerate(drive())]
 
 
-def check(sweeps: list[Sweep], poses: list[SE3]) -> None:
+def check(sweeps: list[Sweep], poses: list[SE3], quaternions: bool = True) -> None:
     """All that a drive's door checks."""
     check_poses(poses, "poses.txt")
     some = probed(len(poses))
     check_ground([sweeps[i] for i in some], [poses[i] for i in some], "sweeps")
     seen = [outline(sweep) for sweep in sweeps]
-    check_alignment([(seen[i], seen[j], poses[i], poses[j]) for i, j in pairs_to_compare(poses)], "poses.txt")
+    check_alignment(
+        [(seen[i], seen[j], poses[i], poses[j]) for i, j in pairs_to_compare(poses)],
+        "poses.txt",
+        quaternions=quaternions,
+    )
 
 
 def every(change: Callable[[np.ndarray], np.ndarray]) -> list[SE3]:
@@ -101,6 +105,10 @@ WRONG = {
     "reversed": (lambda: drive()[::-1], "reverse order"),
     "another yaw": (lambda: every(lambda m: m @ turned(yaw=90.0).matrix), "x forward"),
     "left-handed": (lambda: every(lambda m: np.diag([1.0, -1, 1, 1]) @ m @ np.diag([1.0, -1, 1, 1])), "left-handed"),
+    "left-handed, westward": (
+        lambda: every(lambda m: np.diag([1.0, -1, 1, 1]) @ turned(yaw=209.5).matrix @ m @ np.diag([1.0, -1, 1, 1])),
+        "left-handed",
+    ),
     "one pose for all": (lambda: [drive()[0]] * 12, "barely change"),
 }
 
@@ -111,6 +119,14 @@ def test_poses_that_cannot_be_the_sweeps_are_refused(sweeps: list[Sweep], name: 
     with pytest.raises(FoldmapError) as caught:
         check(sweeps, poses())
     assert cure in caught.value.cure
+
+
+def test_matrices_are_not_told_of_quaternions(sweeps: list[Sweep]) -> None:
+    poses = every(lambda m: m @ turned(yaw=90.0).matrix)
+    for quaternions in (True, False):
+        with pytest.raises(FoldmapError) as caught:
+            check(sweeps, poses, quaternions)
+        assert quaternions or "quaternion" not in caught.value.cure
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])

@@ -168,10 +168,13 @@ def test_photos_of_all_kinds(tmp_path: Path) -> None:
         (65535, 1.2 * max(wide.shape), "guessed"),
     ):
         exif[0x0110], exif.get_ifd(0x8769)[0xA405] = "a camera", film_mm
-        Image.fromarray(wide).save(tmp_path / "lens.jpg", exif=exif)
-        camera, told = camera_of_photo(tmp_path / "lens.jpg")
-        assert told == source
-        assert camera.focal_px[0] == pytest.approx(focal, rel=2e-3)
+        for name in ("lens.jpg", "lens.webp"):  # COLMAP reads no WebP
+            Image.fromarray(wide).save(tmp_path / name, exif=exif)
+            camera, told = camera_of_photo(tmp_path / name)
+            assert (told, camera.width_px, camera.height_px) == (source, *wide.shape[::-1])
+            assert camera.focal_px[0] == pytest.approx(focal, rel=2e-3)
+    with pytest.raises(MapInputError, match=r"hole.webp cannot be read"):
+        camera_of_photo(tmp_path / "hole.webp")
     theirs = pycolmap.Bitmap.read(tmp_path / "colour.tif", as_rgb=False).to_array().squeeze()
     assert np.abs(grey(colour).astype(int) - theirs).max() <= 1
     assert (grey(colour) == theirs).mean() > 0.999

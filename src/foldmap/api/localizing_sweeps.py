@@ -13,6 +13,7 @@ from foldmap.api.sweep_inputs import SweepInputs, sweep_times_s
 from foldmap.api.sweep_motion import ODOMETRY, PRIORS, REGISTERED, LaidSweeps, motion_of
 from foldmap.api.tracking import SWEEP_PERIOD_S, Tracker
 from foldmap.errors import ConfigError, SweepInputError
+from foldmap.formats.name_times import frame_times_s
 from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
 from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE2
@@ -76,7 +77,7 @@ def localize_sweeps(
     as_map = AS_IT_IS if town.outline is None else spin_named(town.outline.parameters.get("sweeps"))
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
     if deskew and moving.how == REGISTERED:
-        moving.finder, moving.times_s = SpinFinder(as_map), drive.times_s
+        moving.finder, moving.times_s = SpinFinder(as_map), drive.clock_s
     drive = drive.put_together(as_map) if deskew and moving.how in (ODOMETRY, PRIORS) else drive
     localizer, tracker = town.lidar_localizer(), None
     if filtered:
@@ -127,6 +128,7 @@ def _from_nothing(town: FoldedMap, given: SweepInputs, deskew: bool, begin: Begi
         drive = given.open()
         names, stamps_s, known_s, driven = drive.names, drive.times_s, sweep_times_s(drive), _by_odometry(drive)
         did, read = {"motion": ODOMETRY, "paired": drive.pairing.words}, drive.provenance()
+    known_s = frame_times_s(names) if known_s is None else known_s
     for index, (sweep, moved) in enumerate(driven):
         time_s = SWEEP_PERIOD_S * index if known_s is None else float(known_s[index])
         if moved is not None:

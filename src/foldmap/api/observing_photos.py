@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from foldmap.errors import ConfigError, InputError, MapInputError
 from foldmap.formats.hloc.features import HlocGlobals
 from foldmap.formats.hloc.lists import read_query_list, read_rig_list
-from foldmap.formats.listing import ListedImage, camera_of
+from foldmap.formats.listing import ListedImage, camera_of, is_listable
 from foldmap.formats.name_times import natural_key
 from foldmap.formats.same_names import pair_names
 from foldmap.formats.scenes import open_features
@@ -232,6 +232,8 @@ def read_photo_queries(
     asked = []
     for image in listed:
         try:
+            if not is_listable(image.name):
+                raise MapInputError(f"the name {image.name!r} cannot stand in a list of poses", "rename the photo")
             found, source = camera_by_name(image.name)
             asked.append(PhotoQuery(image.name, (replace(image, camera=found, intrinsics=source),)))
         except InputError as error:

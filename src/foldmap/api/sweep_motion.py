@@ -9,6 +9,7 @@ import numpy as np
 
 from foldmap.api.results import Begin, silent
 from foldmap.errors import PoseInputError
+from foldmap.formats.name_times import frame_times_s
 from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
 from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE3
@@ -132,6 +133,7 @@ def registered_poses(
             drifts, and closes no loop.
     """
     sequence, times_s = open_unposed(sweeps, intensity_scale)
+    times_s = frame_times_s(sequence.names) if times_s is None else times_s
     poses = _registered(sequence, begin)
     if deskew and (spin := spin_of(sequence.usable, poses, times_s, independent=False)):
         poses = _registered(sequence.put_together(spin, turns(poses, times_s)), begin)

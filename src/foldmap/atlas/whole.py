@@ -23,7 +23,8 @@ class Sibling:
     """An empty ``.NAME.partial`` beside the target, locked against other writers of the same target.
 
     The name is fixed, so what a killed writer left behind is taken over by the next one. A symbolic link is followed,
-    so that the link survives. A WriteError where the folder is missing or read-only, or another writer is at work.
+    so that the link survives. A WriteError where the folder is missing or read-only, another writer is at work, or the
+    target is no file.
     """
 
     def __init__(self, target: Path) -> None:
@@ -32,6 +33,8 @@ class Sibling:
         self._handle = -1
         if self.target.is_dir():
             raise WriteError(f"{target} is a folder", "give a file name")
+        if self.target.exists() and not self.target.is_file():  # a rename would put a file in place of /dev/null
+            raise WriteError(f"{target} is no file but a device or a pipe", "give a file name")
         self._handle = _locked(self.path, target, "writer", lambda: os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666))
         os.ftruncate(self._handle, 0)
 

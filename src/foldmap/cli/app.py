@@ -1,5 +1,6 @@
 """The command line as a whole: its verbs, and how an error becomes one line."""
 
+import signal
 from typing import Annotated
 
 import typer
@@ -86,9 +87,17 @@ app.command("serve", short_help="Serve a map over HTTP.", epilog=serve.EXAMPLES)
 app.command("patch", short_help="Put a patch into a map.", epilog=patch.EXAMPLES)(patch.patch)
 
 
+def _end(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line."""
     from foldmap.runtime.allocator import keep_freed_memory
 
     keep_freed_memory()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what is half written is removed, as after Ctrl-C
+        if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _end)
     app(prog_name="foldmap")

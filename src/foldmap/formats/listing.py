@@ -152,9 +152,14 @@ def one_word(name: str) -> str:
 
 def listed_name(name: str) -> str:
     """The name as it begins a line whose other words are numbers: inner spaces are no harm there."""
-    if not name or name.strip() != name or "\n" in name or "\r" in name:
+    if not is_listable(name):
         raise WriteError(f"the name {name!r} cannot stand in a list", "rename the image")
     return f"./{name}" if name.startswith("#") else name
+
+
+def is_listable(name: str) -> bool:
+    """Whether a name can begin a line whose other words are numbers."""
+    return bool(name) and name.strip() == name and "\n" not in name and "\r" not in name
 
 
 def plain_name(name: str) -> str:

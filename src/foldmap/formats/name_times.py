@@ -16,6 +16,7 @@ _PAIR = re.compile(r"(?<![\d.])(\d+)\.(\d+)(?![\d.])")
 _MAYBE_PAIR = re.compile(r"(?<![\d.])(\d+)(?:\.(\d+))?(?![\d.])")
 _STAMP_PAIR = re.compile(r"(?<!\d)(\d{9,10})[._-](\d{1,9})(?!\d)")
 _STAMP = re.compile(r"(?<!\d)(\d{10,19})(?!\d)")
+_FRAME, _MOST_FRAMES = re.compile(r"(?<![\d.])(\d{1,8})(?![\d.])"), 20
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _EPOCH_S = 1e8
 """Seconds since 1970 (1973): smaller whole numbers are those of frames, unless a trajectory counts frames too."""
@@ -70,6 +71,21 @@ def read_name_times(names: Sequence[str]) -> list[NameTimes]:
         for parts in _matches(stems, _STAMP):
             found += _kept("stamps", [int(stamp) * seconds_per_unit(int(stamp)) for (stamp,) in parts])
     return found
+
+
+def frame_times_s(names: Sequence[str], period_s: float = 0.1) -> DoubleArray | None:
+    """Times by the numbers of frames in names of sweeps, float64 (N,), so far apart each; None where none ascend.
+
+    Of every fifth sweep (``000000, 000005, ...``) they tell that five revolutions lie between. Numbers that go in steps
+    of more than `_MOST_FRAMES` count something else.
+    """
+    for parts in _matches([_SUFFIXES.sub("", name) for name in names], _FRAME):
+        frames = np.array([int(frame) for (frame,) in parts], np.float64)
+        steps = np.diff(frames)
+        if len(steps) and steps.min() > 0 and np.median(steps) <= _MOST_FRAMES:
+            times_s: DoubleArray = (frames - frames[0]) * period_s
+            return times_s
+    return None
 
 
 def _kept(what: str, times_s: list[float]) -> list[NameTimes]:

@@ -46,7 +46,7 @@ def kind_of_source(source: Path) -> str:
         return _kind_of_folder(source)
     if not source.exists():
         raise MapInputError(f"there is no file or folder {source}", "check the path")
-    if kind_of(source) is not None:
+    if kind_of(source) is not None or source.suffix.lower() == ".csv":  # GDAL takes tables of points for rasters
         return STREET
     if _is_raster(source):
         return RASTER

@@ -197,6 +197,15 @@ def _folding(fold: Path | None, adapt: str | None, steps: int | None, report: Pa
     return DriveFold(fold, Adapting(None if adapt is None else parse_seconds(adapt), steps), report)
 
 
+def _oddities(drive: RecordedDrive, poses: Path) -> list[str]:
+    """What people should know of the poses that a map is built by."""
+    from foldmap.lidar.mapping.belonging import storeys_note
+    from foldmap.lidar.mapping.rigidity import blur_note
+
+    given = drive.world_SE3_sensors
+    return [*filter(None, [storeys_note(given), blur_note(drive.sweep, given, str(poses))])]
+
+
 def build_lidar(
     sweeps: str | Path,
     poses: Path,
@@ -223,7 +232,6 @@ def build_lidar(
     from foldmap.atlas.whole import scratch_beside, together
     from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff, write_preview
     from foldmap.formats.sweeps.drives import open_drive
-    from foldmap.lidar.mapping.belonging import storeys_note
     from foldmap.lidar.mapping.raster import build_map
     from foldmap.lidar.mapping.spin import told
 
@@ -250,7 +258,7 @@ def build_lidar(
                 **asdict(settings),
             }
             save_settings(output, "build lidar", chosen)
-    notes = [*told(drive.sweeps.spin), *filter(None, [storeys_note(drive.world_SE3_sensors)])]
+    notes = [*told(drive.sweeps.spin), *_oddities(drive, poses)]
     if left_out:
         notes.append(f"{len(left_out)} of {len(drive)} sweeps were left out; the first: {left_out[0]}")
     if drive.alone:

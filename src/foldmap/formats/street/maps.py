@@ -73,7 +73,8 @@ def read_street_maps_counted(path: Path, kind: str | None = None) -> list[MapRea
         files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
         told = [(file, found) for file in files if (found := kind_of(file)) is not None and kind in (None, found)]
     else:
-        told = [(path, found) for found in [kind or kind_of(path)] if found is not None]
+        table = "csv" if path.suffix.lower() == ".csv" else None  # its reader names the columns that are missing
+        told = [(path, found) for found in [kind or kind_of(path) or table] if found is not None]
     if not told:
         lack = f"holds no {kind or 'street'} map" if path.is_dir() else "is no street map"
         raise MapInputError(f"{path} {lack} that foldmap reads", "read are " + "; ".join(KINDS.values()))

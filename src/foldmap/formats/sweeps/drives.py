@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.errors import SweepInputError
+from foldmap.formats.name_times import frame_times_s
 from foldmap.formats.poses.trajectories import Trajectory, read_poses
 from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
 from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
@@ -58,9 +59,17 @@ class RecordedDrive:
         """Read one sweep; None where it cannot be used."""
         return self.sweeps.usable(index)
 
+    @property
+    def clock_s(self) -> DoubleArray | None:
+        """Times that tell how far sweeps are apart: of the poses, of names, else by their frames' numbers."""
+        named = self.pairing.times_s
+        if self.times_s is not None or named is None:
+            return frame_times_s(self.names) if self.times_s is None else self.times_s
+        return named[list(self.pairing.sweeps)]
+
     def put_together(self, otherwise: int = AS_IT_IS) -> RecordedDrive:
         """The drive with its sweeps put together by how poses move, where they show that they need it (`spin_of`)."""
-        moved = self.world_SE3_sensors, self.times_s
+        moved = self.world_SE3_sensors, self.clock_s
         spin = spin_of(self.sweep, *moved, otherwise=otherwise)
         turned = turns(*moved) if spin in (CLOCKWISE, COUNTER_CLOCKWISE) else []
         return replace(self, sweeps=self.sweeps.put_together(spin, turned))
@@ -72,7 +81,8 @@ class RecordedDrive:
         seen = {i: outline(sweep) for i, sweep in read if sweep is not None}
         whole = [(i, j) for i, j in pairs if i in seen and j in seen]
         at = self.world_SE3_sensors
-        check_alignment([(seen[i], seen[j], at[i], at[j]) for i, j in whole], where)
+        compared = [(seen[i], seen[j], at[i], at[j]) for i, j in whole]
+        check_alignment(compared, where, quaternions=self.trajectory.layout == "tum")
 
     def provenance(self) -> dict[str, Any]:
         """How poses and intensities were read, for summaries and settings."""

@@ -185,10 +185,13 @@ def pairs_to_compare(world_SE3_sensors: Sequence[SE3]) -> list[tuple[int, int]]:
     return sorted(pairs | {(int(i), int(i) + 1) for i in jumps})
 
 
-def check_alignment(pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: str) -> None:
+def check_alignment(
+    pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: str, *, quaternions: bool = True
+) -> None:
     """Check that pairs of sweeps, taken near each other, lie on each other where their ``world_SE3_sensor`` put them.
 
-    A PoseInputError where at least a third of the pairs that tell anything contradict their poses.
+    ``quaternions`` is whether the poses were written as such, and may be in another order. A PoseInputError where at
+    least a third of the pairs that tell anything contradict their poses.
     """
     compared = [(compare_sweeps(first, second, a.inverse() @ b), a, b) for first, second, a, b in pairs]
     telling = [entry for entry in compared if entry[0].telling]
@@ -200,11 +203,11 @@ def check_alignment(pairs: Sequence[tuple[Outline, Outline, SE3, SE3]], where: s
     raise PoseInputError(
         f"{where}: the sweeps do not lie on each other with these poses ({len(wrong)} of {len(telling)} pairs): the "
         f"sensor moves by ({x_m:.2f}, {y_m:.2f}) m where the sweeps show ({shown[0]:.2f}, {shown[1]:.2f}) m",
-        _explanation(wrong),
+        _explanation(wrong, quaternions),
     )
 
 
-def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
+def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]], quaternions: bool) -> str:
     """The way to read the poses that agrees with the sweeps, as a cure."""
     measured = np.array([displacement.by_sweeps_m for displacement, _, _ in wrong])
     given = np.array([displacement.by_poses_m for displacement, _, _ in wrong])
@@ -217,13 +220,13 @@ def _explanation(wrong: Sequence[tuple[Displacement, SE3, SE3]]) -> str:
 
     if fits(inverse):
         return "give world_T_sensor: these look like sensor_T_world, their inverse, or stand in reverse order"
-    if fits(w_first):
-        return f"quaternions look like qw first: {_ORDER}"
     if fits(given):
         return (
             "places agree and turns do not: where y is to the right (left-handed, as of CARLA), negate it in sweeps "
             "and poses alike; else give the rotations of these sweeps"
         )
+    if quaternions and fits(w_first):
+        return f"quaternions look like qw first: {_ORDER}"
     if float(np.median(moved)) < 0.05 * float(np.median(size)):
         return "positions barely change: give metres, not degrees or kilometres"
     ratio = float(np.median(moved / np.maximum(size, 0.25)))

@@ -71,6 +71,15 @@ def rigidity_of(read: Callable[[int], Sweep | None], world_SE3_sensors: Sequence
     return Rigidity(alternating >= _ALTERNATING, False, words)
 
 
+def blur_note(read: Callable[[int], Sweep | None], world_SE3_sensors: Sequence[SE3], where: str) -> str:
+    """What to say of the poses that a map is built by, ``where`` names their file; empty where they are rigid."""
+    found = rigidity_of(read, world_SE3_sensors)
+    if found.rigid:
+        return ""
+    cure = "give poses of SLAM or odometry; without --poses the sweeps of one pass tell their own"
+    return f"the poses of {where} do not lay sweeps on each other ({found.words}): the map is blurred by that; {cure}"
+
+
 def _steps_at(read: Callable[[int], Sweep | None], poses: Sequence[SE3], start: int) -> tuple[list[SE2], list[SE2]]:
     """Steps from a sweep on, by the poses and by registration, as far as that goes."""
     running, before = SweepRegistration(), SE3(np.eye(4))

@@ -3,7 +3,8 @@
 At 10 m/s a vehicle moves a metre while its lidar turns around once: what it saw on its left lies a quarter of a metre
 from where it was, what it saw on its right as far the other way. Azimuths are times where a lidar spins evenly, and its
 seam is behind it; which way it spins is told by how well sweeps some metres apart lie on each other (GICP, Segal et al.
-2009) once they are put together for either way, and left as they are.
+2009) once they are put together for either way, and left as they are. Vehicles do not drive sideways: where sweeps
+do, their axes are turned (x to the right, say), and the seam is behind the motion.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _LEAST_M = 0.15
 _APART_M, _BETWEEN_M = 10.0, 2.5  # sweeps that are compared, and one such pair and the next
 _NEAR_M, _FAR_M, _CELL_M, _REACH_M, _NEIGHBOURS, _LEAST_POINTS = 2.5, 40.0, 0.35, 0.5, 10, 300
 _MOST_POINTS = 25_000
-_STARTS, _PAIRS, _LEAST_PAIRS = 250, 12, 6
+_STARTS, _PAIRS, _LEAST_PAIRS, _FEW_PAIRS = 250, 12, 6, 3
+_SIDEWAYS = 2.0  # a sensor ahead of the rear axle moves to the side, too, but not so much
 _SURE, _SURER = 2.0, 3.0
 """Mean over its standard error: of the gain over sweeps as they are, and over those put together the other way.
 
@@ -75,7 +77,9 @@ def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
     if spin in (AS_IT_IS, SKEWED) or not len(sweep.points_sensor_m):
         return sweep
     points = sweep.points_sensor_m.astype(np.float64)
-    since = (spin / math.tau * np.arctan2(points[:, 1], points[:, 0]))[:, None]  # revolutions after it looked ahead
+    x, y = _ahead(turn)
+    left, ahead = x * points[:, 1] - y * points[:, 0], x * points[:, 0] + y * points[:, 1]
+    since = (spin / math.tau * np.arctan2(left, ahead))[:, None]  # revolutions after it looked ahead
     size = float(np.linalg.norm(turn.rotation_rad))
     moved = points + since * turn.translation_m
     if size > 0:  # Rodrigues' formula
@@ -83,6 +87,12 @@ def put_together(sweep: Sweep, spin: int, turn: Turn) -> Sweep:
         across = np.cross(axis, points)
         moved += np.sin(since * size) * across + (1 - np.cos(since * size)) * np.cross(axis, across)
     return Sweep(moved.astype(np.float32), sweep.intensity)
+
+
+def _ahead(turn: Turn) -> tuple[int, int]:
+    """Where the vehicle's front is in the sensor's axes: along x, unless these move sideways."""
+    x, y = (float(along) for along in turn.translation_m[:2])
+    return (0, 1 if y > 0 else -1) if turn.tells and abs(y) > _SIDEWAYS * abs(x) else (1, 0)
 
 
 def told(spin: int) -> list[str]:
@@ -208,7 +218,7 @@ class _Told:
     def verdict(self, independent: bool, otherwise: int) -> int:
         """The way that makes sweeps fit; what is said otherwise where they do not tell."""
         if len(self.misfits) < _LEAST_PAIRS:
-            return otherwise
+            return AS_IT_IS if self._contradicted(otherwise) else otherwise
         spin, gain, _ = self._gains()
         if not self.settled:  # what another drive told is not held against all that this one tells
             return AS_IT_IS if len(self.misfits) >= _PAIRS and gain < 0 else otherwise
@@ -223,6 +233,14 @@ class _Told:
             return False
         _, gain, over = self._gains()
         return gain < -_SURE or (gain > _SURE and over > _SURER)
+
+    def _contradicted(self, spin: int) -> bool:
+        """Whether the few pairs there are lie less well on each other once they are put together as is assumed."""
+        if spin not in _EITHER or len(self.misfits) < _FEW_PAIRS:
+            return False
+        misfits = np.array(self.misfits)
+        gains = 1.0 - misfits[:, 1 + spin] / np.maximum(misfits[:, 1], 1e-12)
+        return bool(gains.mean() < -gains.std(ddof=1) / math.sqrt(len(gains)))
 
     def _gains(self) -> tuple[int, float, float]:
         """The better way, and its mean gains over their standard errors: over what is, and over the other way."""

@@ -16,6 +16,7 @@ from foldmap.types import AnyArray, DoubleArray, IntArray
 
 METRES, DEGREES, UNSURE = "metres", "degrees", "unsure"
 _DEGREE_EDGE, _DEGREE_EXTENT = 5e-3, 1.0
+_FAR_EAST = 179.0
 _METRE_EDGE, _METRE_LINE = 0.2, 5.0
 LONG_EDGE_M = 100.0
 
@@ -141,7 +142,7 @@ def unit_of(lines: Sequence[DoubleArray]) -> str:
 
     No map of streets is within a metre, or has half of its vertices within 5 mm of the next: such are longitude and
     latitude, in whatever order. None has half of its vertices 20 cm or more apart in degrees (20 km), or half of its
-    lanes longer than 5 (500 km): such are metres.
+    lanes longer than 5 (500 km): such are metres. Where all is next to 180, on both sides, it is degrees again.
     """
     steps = [np.hypot(*np.diff(line, axis=0).T) for line in lines]
     whole = np.concatenate([np.zeros((0, 2)), *lines])
@@ -153,6 +154,8 @@ def _unit(points: DoubleArray, steps: DoubleArray, lengths: DoubleArray) -> str:
     steps = steps[steps > 0]
     if not len(steps) or (np.abs(points) > 180.0).any():
         return METRES
+    if (np.abs(points) >= (_FAR_EAST, 0)).all() and (np.abs(points[:, 1]) <= 90.0).all() and np.ptp(points[:, 0]) > 180:
+        return DEGREES
     if float(np.ptp(points, axis=0).max()) < _DEGREE_EXTENT or np.median(steps) < _DEGREE_EDGE:
         return DEGREES
     if (np.abs(points[:, 1]) > 90.0).any():

@@ -2,7 +2,10 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -118,11 +121,15 @@ def check_image(image: ByteArray) -> None:
 
 def photo_size_px(path: Path) -> tuple[int, int]:
     """Width and height of a photo, from its head; `MapInputError` where it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            return int(image.width), int(image.height)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
+    with _heading(path) as image:
+        return int(image.width), int(image.height)
+
+
+def write_stand_in(path: Path, file: IO[bytes]) -> None:
+    """Write a blank JPEG of a photo's size with its EXIF, for what reads those alone, and not the photo's format."""
+    with _heading(path) as image:
+        Image.new("L", image.size).save(file, "JPEG", exif=image.getexif())
+    file.flush()
 
 
 def exif_camera(path: Path) -> tuple[str, ...] | None:
@@ -142,6 +149,16 @@ def exif_camera(path: Path) -> tuple[str, ...] | None:
     return tuple(
         str(word).strip("\0 ") for word in [*said, *(shot.get(tag, "") for tag in (*_EXIF_FOCAL, *_EXIF_LENS))]
     )
+
+
+@contextmanager
+def _heading(path: Path) -> Iterator[Image.Image]:
+    """A photo that was opened, of which the head alone is read."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise MapInputError(f"{path} cannot be read: {error}", "copy it again, or leave it out of the list") from error
 
 
 def _decoded(image: Image.Image, name: str) -> AnyArray:

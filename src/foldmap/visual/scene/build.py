@@ -12,7 +12,14 @@ import numpy as np
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.geometry.camera import CAMERA_MODELS, Camera, require_plausible
 from foldmap.visual.features.extract import Extractor, ExtractorSettings, open_extractor
-from foldmap.visual.features.images import check_image, exif_camera, image_size_px, photo_size_px, read_image
+from foldmap.visual.features.images import (
+    check_image,
+    exif_camera,
+    image_size_px,
+    photo_size_px,
+    read_image,
+    write_stand_in,
+)
 from foldmap.visual.features.photo_names import find_images
 from foldmap.visual.scene import colmap_database as scratch
 from foldmap.visual.scene.agreement import require_agreement
@@ -206,7 +213,12 @@ def _inferred(pycolmap: Any, path: Path, size_px: tuple[int, int], model: str) -
     """A camera by a photo's EXIF, else of 1.2 times its longer side: which of them, and COLMAP's camera."""
     options = pycolmap.ImageReaderOptions()
     options.camera_model = model
-    camera = pycolmap.infer_camera_from_image(path, options)
+    try:
+        camera = pycolmap.infer_camera_from_image(path, options)
+    except ValueError:  # COLMAP reads fewer formats than foldmap, WebP not
+        with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+            write_stand_in(path, file)
+            camera = pycolmap.infer_camera_from_image(file.name, options)
     if (camera.width, camera.height) != size_px:
         raise MapInputError(
             f"{path.name!r} is read as {camera.width} x {camera.height} px by COLMAP", "save it upright"
