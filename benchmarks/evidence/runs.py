@@ -16,13 +16,15 @@ READS = {
 """What each layer's rows read, below the folder of recordings."""
 ALSO = {"house": ("src", "tests", "README.md")}
 """Parts of the repository that rows look at byte by byte."""
-PHOTOS = ("--photo-map", "sift:60", "--queries", "5")
-MAPS = ("redkitchen:sift:15", "redkitchen:sift:60", "redkitchen:xfeat:150")
-FEATURES_AND_SIZES = (*(word for one in MAPS for word in ("--photo-map", one)), "--queries", "18")
+SCENES = ("redkitchen", "bonsai")
+MAPS = (*(f"{scene}:{one}" for scene in SCENES for one in ("sift:60", "xfeat:150")), "redkitchen:sift:15")
+PHOTOS = tuple(word for one in MAPS for word in ("--photo-map", one))
+FEATURES_AND_SIZES = (*PHOTOS, "--queries", "18")
 ASKED_ALL = ("trust-photos", "trust-changed-photos", "trust-focal")
+ASKED_RIGHT = ("trust-right-photos", "trust-sigma", "trust-level")
 BONSAI = ("1", "2", "4", "s1", "s2", "select", "scenes")
 MORE: dict[str, tuple[str, ...]] = {
-    **{f"trust-{row}": PHOTOS for row in ("right-photos", "sigma", "level")},
+    **dict.fromkeys(ASKED_RIGHT, PHOTOS),
     **dict.fromkeys(ASKED_ALL, FEATURES_AND_SIZES),
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
@@ -31,9 +33,9 @@ MORE: dict[str, tuple[str, ...]] = {
 """What runs are asked besides: rows that would take a day ask less, one that asks on for a while asks on."""
 LEARNED = ("xfeat", "aliked")
 """Features whose networks are read, too."""
-BESIDES = {"trust-street-photos": ("data/joint",), **dict.fromkeys(ASKED_ALL, ("weights",))}
+BESIDES = {"trust-street-photos": ("data/joint",), **dict.fromkeys((*ASKED_ALL, *ASKED_RIGHT), ("weights",))}
 """Recordings that a run reads besides its layer's."""
-for _scene, _queries in (("redkitchen", "30"), ("bonsai", "18")):
+for _scene, _queries in zip(SCENES, ("30", "18"), strict=True):
     for _feature in LEARNED:
         MORE |= {f"visual-paper-{_scene}-{_feature}-{table}": ("--queries", _queries) for table in ("1", "s2")}
 SEEDS: dict[str, int] = {f"visual-paper-redkitchen-{table}": 3 for table in ("1", "s1", "s2")}
