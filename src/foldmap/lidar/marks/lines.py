@@ -1,6 +1,6 @@
 """What goes on along a line counts less: rails, kerbs and lane lines, of which each metre tells the same.
 
-    contrast --which way lines run around here--> direction --mean over 4 m along it--> line --a share of it off--> contrast
+    contrast --which way lines run around here--> direction --mean over 4 m along it--> line --a share of it off--> rest
 
 A stripe tells where one is across it, and fills any budget of marks with that; what tells the place along a street is
 faint beside it. With half of the stripes taken off, in the map and in what is matched with it, both are of a size. A
