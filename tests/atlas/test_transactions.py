@@ -39,6 +39,7 @@ FULL_DISK = """
 import resource, sys
 from foldmap.atlas import update
 from foldmap.errors import WriteError
+sys.dont_write_bytecode = True  # Python keeps half of it on a full disk, and reads that later
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 try:
     with update(sys.argv[1]) as updater:

@@ -11,6 +11,7 @@ import pytest
 LIMITED = """
 import resource, sys
 from foldmap.cli.app import app
+sys.dont_write_bytecode = True  # Python keeps half of it on a full disk, and reads that later
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 app(args=sys.argv[1:], prog_name="foldmap")
 """
