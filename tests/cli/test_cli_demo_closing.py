@@ -12,8 +12,9 @@ import pytest
 from benchmarks.town import TownMap
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.cli.demo import closing
-from foldmap.lidar.defaults import default_marks
 from foldmap.lidar.fold import LidarPlan, fold_lidar
+from foldmap.lidar.marks.model import MarksModel
+from foldmap.lidar.shipped import weights_folder
 from foldmap.lidar.source import RasterMap
 from foldmap.lidar.update import LidarUpdate
 from foldmap.report import Page
@@ -40,15 +41,18 @@ def raster_about(world: TownWorld, place_m: DoubleArray) -> RasterMap:
     return source.read(row, col, 1536, 1024)
 
 
-def test_a_closed_street_is_noticed_and_patched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_BEFORE_M", 14.0), ("_INTO_M", 10.0), ("_SPEED_MPS", 12.0)):
-        monkeypatch.setattr(closing, name, value)
+@pytest.mark.parametrize(("name", "apart"), [("marks-fine-6", 0.1), ("marks-fine-7", 0.05)])
+def test_a_closed_street_is_noticed_and_patched(
+    name: str, apart: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting, value in (("_BEFORE_M", 14.0), ("_INTO_M", 10.0), ("_SPEED_MPS", 12.0)):
+        monkeypatch.setattr(closing, setting, value)
     world, path = TownWorld(0), tmp_path / "map.fold"
     way = way_of(world)
     street, entered_m = closing._last_street(world, way)
     assert street.key == CLOSED
     raster = raster_about(world, way[np.searchsorted(arc_lengths(way), entered_m)])
-    model = default_marks(0.05)
+    model = MarksModel.from_bytes((weights_folder() / f"{name}.safetensors").read_bytes())
     with FoldWriter(path) as writer:
         fold_lidar(writer, raster, LidarPlan(model, tile_blocks=1))
     made = closing.close_street(tmp_path, path, raster, (world, way), None, lambda done, total: None)
@@ -59,7 +63,7 @@ def test_a_closed_street_is_noticed_and_patched(tmp_path: Path, monkeypatch: pyt
     assert told["closing_new_map_noticed"] == 0
     assert told["closing_old_map_wrong_ok"] == told["closing_new_map_wrong_ok"] == 0
     assert told["closing_new_map_ok"] >= 10
-    assert np.nanmedian(made.new.shares[-5:]) > np.nanmedian(made.old.shares[-5:]) + 0.05
+    assert np.nanmedian(made.new.shares[-5:]) > np.nanmedian(made.old.shares[-5:]) + apart
     assert 0 < told["closing_patch_bytes"] < 0.5 * path.stat().st_size
     with FoldFile.open(path) as old, FoldFile.open(tmp_path / "patched.fold") as new:
         assert old.layer("lidar").parameters != new.layer("lidar").parameters

@@ -3,8 +3,8 @@
     contrast --which way lines run around here--> direction --mean over 4 m along it--> line --a share of it off--> rest
 
 A stripe tells where one is across it, and fills any budget of marks with that; what tells the place along a street is
-faint beside it. With half of the stripes taken off, in the map and in what is matched with it, both are of a size. A
-prediction along the street, so to say, of which a share is left as stripes have to tell across.
+faint beside it. With a share of the stripes taken off, in the map and in what is matched with it, it can compete. A
+prediction along the street, so to say; the rest is left, as stripes have to tell across.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def less_ahead(image: FloatArray, seen: BoolArray, pixel_m: float, share: float)
 def _line_means(
     values: FloatArray, seen: BoolArray, steps: DoubleArray, ways: IntArray, reach: int, every: int
 ) -> FloatArray:
-    """Mean of what is seen among 2 reach + 1 values of the line through every so manieth pixel of every so manieth row.
+    """Mean of what is seen of the 2 reach + 1 values of a line; 0 where that is less than `_LEAST_HELD` of them.
 
-    0 where that is less than a share. Values are a step apart, of those of the way (a row of ``steps``, down and right)
-    that is given of squares of `_EVERY` pixels.
+    Of lines through the pixels whose row and column are multiples of ``every``. ``ways`` says of squares of `_EVERY`
+    pixels which row of ``steps``, down and right, leads from a value to the next.
     """
     height, width = values.shape
     means = np.zeros((-(-height // every), -(-width // every)), np.float32)
