@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-from foldmap.town.camera.facade import unit_hash, value_noise
+from foldmap.town.hashing import unit_hash, value_noise
 from foldmap.types import DoubleArray, FloatArray
 
 (

@@ -7,10 +7,11 @@ from numba import njit
 from foldmap.town.hashing import grain_normal, unit_hash, value_noise
 from foldmap.town.tables import LANE, PAVING, SEED, SLAB, TONE, WALK_L, WALK_R
 
-_LOT_M = 13.0
+LOT_M = 13.0
+"""Width of one building."""
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, fastmath=True)
 def box_share(value, low, high, footprint):
     """Share of a footprint centred at ``value`` that lies in [low, high]."""
     return max(0.0, min(value + 0.5 * footprint, high) - max(value - 0.5 * footprint, low)) / footprint
@@ -91,7 +92,7 @@ def obstacle_m(kerb_m, row, s, d):
                 return 5.0
     if kerb_m < walk:
         return 0.0
-    lot = math.floor(s / _LOT_M)
+    lot = math.floor(s / LOT_M)
     kind = unit_hash(lot, 11, seed)
     setback = walk + (0.0 if kind < 0.45 else 9.0 * unit_hash(lot, 12, seed) ** 2)
     if kind < 0.75:

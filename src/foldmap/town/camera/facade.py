@@ -8,29 +8,8 @@ import math
 
 from numba import njit
 
-from foldmap.town import ground, hashing
-
-LOT_M = 13.0
-"""Width of one building, as `ground.obstacle_m` has it."""
-
-
-# Called, not inlined into every place: compiling is many times faster, running the same.
-@njit("float64(int64, int64, int64)", cache=True)  # one for literals of every size
-def unit_hash(i, j, seed):
-    """As `hashing.unit_hash`."""
-    return hashing.unit_hash(i, j, seed)
-
-
-@njit(cache=True, fastmath=True)
-def value_noise(x, y, seed):
-    """As `hashing.value_noise`."""
-    return hashing.value_noise(x, y, seed)
-
-
-@njit(cache=True, fastmath=True)
-def box_share(value, low, high, footprint):
-    """As `ground.box_share`."""
-    return ground.box_share(value, low, high, footprint)
+from foldmap.town.ground import LOT_M, box_share
+from foldmap.town.hashing import unit_hash, value_noise
 
 
 @njit(cache=True, fastmath=True)
@@ -247,7 +226,7 @@ def facade(u, v, top_m, front, seed, footprint):
     return min(max(value, 0.02), 0.95)
 
 
-@njit(cache=True, fastmath=True)
+@njit("float64(float64, float64, int64, float64)", cache=True, fastmath=True)
 def leafage(u, v, seed, footprint):
     """Albedo of hedges and of what grows behind them."""
     value = 0.2 + 0.14 * value_noise(u / 0.6, v / 0.5, seed)

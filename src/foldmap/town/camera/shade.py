@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from foldmap.town.camera.cast import BOX, BOX_TOP, GROUND, SKY, TOP, WALL, cast
-from foldmap.town.camera.facade import facade, grain, leafage, pole, value_noise, vehicle
+from foldmap.town.camera.facade import facade, grain, leafage, pole, vehicle
 from foldmap.town.camera.surfaces import FRONT, HIGH, U0, U1, WALL_SEED, X0, X1, Y0, Y1, place_of
+from foldmap.town.hashing import value_noise
 from foldmap.town.render import cell_of, reflectance_of
 
 _KERB_M = 0.12

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from foldmap.town.camera.facade import LOT_M, unit_hash
-from foldmap.town.ground import obstacle_m
+from foldmap.town.ground import LOT_M, obstacle_m
+from foldmap.town.hashing import unit_hash
 from foldmap.town.plan import Street
 from foldmap.town.render import CELL_M, locate
 from foldmap.town.tables import SEED
@@ -23,6 +23,7 @@ BIN_M = 1.0
 _WALL_COLUMNS = 10
 _POLE_SLOT_M = 7.0
 _BUILT_M = 6.0
+_BEHIND_M = 0.9  # poles stand nearer to the kerb
 _BISECTIONS = 16
 _LOOK_ASIDE_M = (0.01, 0.05, 0.13)
 
@@ -120,8 +121,8 @@ def height_at(x, y, near):
 
 
 @njit(cache=True)
-def _height(x, y, near, s_all, d_all, beyond_m=0.9):
-    """Height of what stands farther than that behind the kerb: poles stand nearer than 0.9 m."""
+def _height(x, y, near, s_all, d_all, beyond_m):
+    """Height of what stands farther than that behind the kerb."""
     k, e = place_of(x, y, near, s_all, d_all)
     if e < 0:
         return _BUILT_M
@@ -136,7 +137,7 @@ def _trace(west, south, count, near):
     for j in range(count):
         for i in range(count):
             x, y = west + (i + 0.5) * WALL_STEP_M, south + (j + 0.5) * WALL_STEP_M
-            heights[j, i] = _height(x, y, near, s_all, d_all)
+            heights[j, i] = _height(x, y, near, s_all, d_all, _BEHIND_M)
     out = np.empty((1024, _WALL_COLUMNS))
     n = 0
     cut = np.empty((4, 2))
@@ -156,7 +157,7 @@ def _trace(west, south, count, near):
                     middle = 0.5 * (low + high)
                     x = west + (ai + 0.5 + middle * (bi - ai)) * WALL_STEP_M
                     y = south + (aj + 0.5 + middle * (bj - aj)) * WALL_STEP_M
-                    if _height(x, y, near, s_all, d_all) == label:
+                    if _height(x, y, near, s_all, d_all, _BEHIND_M) == label:
                         low = middle
                     else:
                         high = middle
@@ -185,8 +186,8 @@ def _wall(ax, ay, bx, by, out, near, s_all, d_all):
     left, right, nx, ny = 0.0, 0.0, 0.0, 0.0
     for away in _LOOK_ASIDE_M:  # a piece cuts corners: look farther aside until both sides are told apart
         nx, ny = -(by - ay) / length * away, (bx - ax) / length * away
-        left = _height(mx + nx, my + ny, near, s_all, d_all)
-        right = _height(mx - nx, my - ny, near, s_all, d_all)
+        left = _height(mx + nx, my + ny, near, s_all, d_all, _BEHIND_M)
+        right = _height(mx - nx, my - ny, near, s_all, d_all, _BEHIND_M)
         if left != right:
             break
     if left == right:

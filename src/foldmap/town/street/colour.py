@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-from foldmap.town.camera.facade import LOT_M, unit_hash, value_noise
-from foldmap.town.ground import obstacle_m
+from foldmap.town.ground import LOT_M, obstacle_m
+from foldmap.town.hashing import unit_hash, value_noise
 from foldmap.town.render import cell_of, locate, reflectance_of
 from foldmap.town.tables import SEED, TONE, WALK_L, WALK_R
 
