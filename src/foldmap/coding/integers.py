@@ -17,14 +17,15 @@ from foldmap.types import AnyArray, IntArray
 MAX_VALUES = 1 << 26
 MAX_COLUMNS = 64
 _MAX_LENGTH = 62
-_INPUTS = 3
+# numpy's integers: of Python's numba compiles a version of each function a value.
+_INPUTS, _ONE, _FIRST = np.int64(3), np.int64(1), np.int64(0)
 _CLASS_A = 0
 _CLASS_B = _CLASS_A + 64 * 64
 _CLASS_C = _CLASS_B + 64 * 64
 _SIGN = _CLASS_C + 16 * 16 * 64
 _TOP = _SIGN + 9
 _PER_COLUMN = _TOP + 64 * 8
-_LIMIT, _SPEED = 120, 8
+_LIMIT, _SPEED = np.int64(120), np.int64(8)
 
 
 @loop
@@ -58,7 +59,7 @@ def _walk(mode, values, model, fixed, state, payload):  # type: ignore[no-untype
                 scratch[0] = base + _CLASS_A + k
                 scratch[1] = base + _CLASS_B + min(63, up + top) * 64 + k
                 scratch[2] = base + _CLASS_C + (min(15, (up + 1) >> 1) * 16 + min(15, left)) * 64 + k
-                more = code(mode, np.int64(length > k), _INPUTS, 0, _LIMIT, _SPEED, model, fixed, state, payload)
+                more = code(mode, np.int64(length > k), _INPUTS, _FIRST, _LIMIT, _SPEED, model, fixed, state, payload)
                 if more == 0:
                     break
                 k += 1
@@ -68,13 +69,13 @@ def _walk(mode, values, model, fixed, state, payload):  # type: ignore[no-untype
                 before = (0 if n == 0 or values[n - 1, c] == 0 else (1 if values[n - 1, c] > 0 else 2)) * 3
                 before += 0 if c == 0 or values[n, c - 1] == 0 else (1 if values[n, c - 1] > 0 else 2)
                 scratch[0] = base + _SIGN + before
-                sign = code(mode, sign, 1, _INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+                sign = code(mode, sign, _ONE, _INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
                 size = np.int64(1)
                 for b in range(k - 2, -1, -1):
                     bit = (abs(value) >> b) & 1
                     if b >= k - 3:
                         scratch[0] = base + _TOP + k * 8 + (size if b == k - 2 else 2 + (size & 1))
-                        bit = code(mode, bit, 1, _INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
+                        bit = code(mode, bit, _ONE, _INPUTS, _LIMIT, _SPEED, model, fixed, state, payload)
                     else:
                         bit = code_even(mode, bit, state, payload)
                     size = (size << 1) | bit

@@ -26,7 +26,9 @@ PER_NUMBER = LENGTHS * (1 + COARSE + FINE) + 9 + 3 * LENGTHS * 4
 
 _SIGN = LENGTHS * (1 + COARSE + FINE)
 _TOP = _SIGN + 9
-_LIMIT, _SPEED = 200, 12
+# numpy's integers: of Python's numba compiles a version of each function a value.
+_LIMIT, _SPEED = np.int64(200), np.int64(12)
+_INPUTS, _ONE, _FIRST = np.int64(3), np.int64(1), np.int64(0)
 
 
 @loop
@@ -90,7 +92,7 @@ def flag(mode, bit, kind, a, b, c, coder):  # type: ignore[no-untyped-def]
     scratch[0] = base + a
     scratch[1] = base + 64 + b
     scratch[2] = base + 576 + c
-    return code(mode, np.int64(bit), 3, 3 * weights, _LIMIT, _SPEED, *coder)
+    return code(mode, np.int64(bit), _INPUTS, 3 * weights, _LIMIT, _SPEED, *coder)
 
 
 PER_FLAG = 64 + 512 + 512
@@ -110,7 +112,7 @@ def number(mode, value, kind, a, b, sign, coder):  # type: ignore[no-untyped-def
         scratch[0] = base + k
         scratch[1] = base + (1 + a) * LENGTHS + k
         scratch[2] = base + (1 + COARSE + b) * LENGTHS + k
-        if code(mode, np.int64(length > k), 3, 3 * weights, _LIMIT, _SPEED, *coder) == 0:
+        if code(mode, np.int64(length > k), _INPUTS, 3 * weights, _LIMIT, _SPEED, *coder) == 0:
             break
         k += 1
     if k == 0:
@@ -118,13 +120,13 @@ def number(mode, value, kind, a, b, sign, coder):  # type: ignore[no-untyped-def
     negative = np.int64(value < 0)
     if signed:
         scratch[0] = base + _SIGN + sign
-        negative = code(mode, negative, 1, 0, _LIMIT, _SPEED, *coder)
+        negative = code(mode, negative, _ONE, _FIRST, _LIMIT, _SPEED, *coder)
     size = np.int64(1)
     for place in range(k - 2, -1, -1):
         bit = (abs(value) >> place) & 1
         if place >= k - 3:
             scratch[0] = base + _TOP + k * 4 + (0 if place == k - 2 else 1 + (size & 1))
-            bit = code(mode, bit, 1, 0, _LIMIT, _SPEED, *coder)
+            bit = code(mode, bit, _ONE, _FIRST, _LIMIT, _SPEED, *coder)
         else:
             bit = code_even(mode, bit, coder[2], coder[3])
         size = (size << 1) | bit

@@ -17,7 +17,7 @@ from foldmap.coding.rangecoder import DECODE, code_bit, finish, ran_out, start
 
 UNARY = 12  # magnitudes up to this are told in adaptive decisions; what is beyond in even ones
 MAX_MAGNITUDE = 16383
-MEMORY = 1000  # outcomes that a coefficient's chance remembers at most
+MEMORY = np.int64(1000)  # outcomes that a coefficient's chance remembers at most
 WIDTHS = 24
 LEAN_ONE = 8  # predictions are in 1 / 8 of a quantization step, at most `MAX_LEAN`
 MAX_LEAN = 127

@@ -13,7 +13,8 @@ from foldmap.coding.jit import inner_loop, loop, quotients
 from foldmap.coding.mixing import code, code_even, code_inline
 from foldmap.coding.rangecoder import DECODE, ENCODE, finish, ran_out, start
 
-SPLIT_INPUTS, STOP_INPUTS, COUNT_INPUTS = 4, 3, 2
+# numpy's integers: of Python's numba compiles a version of each function a value.
+SPLIT_INPUTS, STOP_INPUTS, COUNT_INPUTS = np.int64(4), np.int64(3), np.int64(2)
 _LEVELS = 96
 _BINS, _SPREAD_BINS = 7, 6
 _SIGNED_BINS = 2 * _BINS - 1
@@ -36,7 +37,7 @@ _W_STOP = _W_SPLIT + _SPREAD_BINS
 _W_COUNT = _W_STOP + 1
 SETS = _W_COUNT + 1
 INPUTS = 4
-_LIMIT, _SPEED = 250, 24
+_LIMIT, _SPEED = np.int64(250), np.int64(24)
 
 # Rows of the box table, int64 (ROWS, P): twice the coordinates of a box's centre (0 to 2), how many points it holds,
 # the first of them in the sorted points, and one more than the level it ended at (0: not yet).
@@ -109,7 +110,7 @@ def _look(boxes, after, i, written, total, axis, bits, reach, near, apart, look)
     if before + behind <= 0:
         return
     box, sides = (boxes[axis, i], boxes[side_b, i], boxes[side_c, i]), (axis, side_b, side_c, floor)
-    _note(after, written - before, before, 0, box, sides, near, apart)
+    _note(after, written - before, before, np.int64(0), box, sides, near, apart)
     _note(boxes, i + 1, behind, before, box, sides, near, apart)
     for k in range(before + behind, NEIGHBOURS):
         near[1, k], apart[k] = 0, _FAR

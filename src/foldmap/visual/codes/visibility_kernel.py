@@ -13,7 +13,7 @@ from foldmap.coding.rangecoder import DECODE, finish, ran_out, start
 
 NEIGHBOURS = 12
 _AT_ONCE = 128  # points whose distances are made before any of them is looked at
-INPUTS = 6
+INPUTS = np.int64(6)  # numpy's: of Python's integers numba compiles a version of each function a value
 _BINS = 16
 _RUN = 0
 _SAME = _RUN + 16 * 8 * 4
@@ -22,7 +22,7 @@ _POPULAR = _AROUND + _BINS * _BINS * 4
 _PACE = _POPULAR + 16 * 8 * 4
 FIXED_SLOTS = _PACE + 9 * 9 * _BINS
 SETS = _BINS
-_LIMIT, _SPEED = 250, 4  # measured: slow learning of the weights is worth a tenth of the bytes
+_LIMIT, _SPEED = np.int64(250), np.int64(4)  # measured: slow learning of the weights is worth a tenth of the bytes
 
 
 def _log_bin(value: int) -> int:
