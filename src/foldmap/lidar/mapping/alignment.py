@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -22,7 +23,7 @@ from foldmap.types import BoolArray, DoubleArray
 
 _PX_M = 0.25
 _SIDE = 256
-_PADDED = 512
+_PADDED = 320  # at least a side and the reach: what is slid over the edge comes in again beyond it
 _REACH_PX = 48
 _SELF_M = 3.0
 _GROUND_M = 0.12
@@ -68,11 +69,22 @@ class Outline:
     brightness: DoubleArray
 
 
-@dataclass(frozen=True)
 class _Drawing:
-    standing: DoubleArray  # 0 all over where little stands
-    texture: DoubleArray
-    seen: DoubleArray
+    """A sweep seen from above: what stands, 0 all over where that is little; the ground where that is asked for."""
+
+    def __init__(self, sweep: Outline, turned: DoubleArray) -> None:
+        self._sweep, self._turned = sweep, turned
+        stands = _counts(sweep.standing_m, turned) > 0
+        standing = gaussian_filter((stands & (stands.sum() >= _LEAST_STANDING_PX)).astype(np.float64), 1.0)
+        self.standing: DoubleArray = standing - gaussian_filter(standing, 6.0)
+
+    @cached_property
+    def ground(self) -> tuple[DoubleArray, DoubleArray]:
+        """Its texture, and 1 where it was seen."""
+        count = _counts(self._sweep.ground_m, self._turned)
+        total = _counts(self._sweep.ground_m, self._turned, self._sweep.brightness)
+        mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)
+        return _texture(mean, count > 0), (count > 0).astype(np.float64)
 
 
 def outline(sweep: Sweep) -> Outline:
@@ -95,8 +107,8 @@ def compare_sweeps(first: Outline, second: Outline, first_SE3_second: SE3) -> Di
     ways = [turned]
     if turned[0, 0] < _STRAIGHT:  # what the poses call a turn may be none, or one to the other side
         ways += [np.eye(3), turned.T]
-    a = _draw(first, np.eye(3))
-    drawings = [_draw(second, way) for way in ways]
+    a = _Drawing(first, np.eye(3))
+    drawings = [_Drawing(second, way) for way in ways]
     axis = np.arange(-_REACH_PX, _REACH_PX + 1) * _PX_M
     reach = np.stack(np.meshgrid(axis, axis))  # east and north of every displacement that is searched, (2, 97, 97) m
     scores = [_correlate(a.standing, b.standing) for b in drawings]
@@ -127,17 +139,6 @@ def _around(score: DoubleArray, reach: DoubleArray, given_m: DoubleArray) -> flo
     """The best score around a displacement; None where that is beyond the search."""
     near = np.hypot(reach[0] - given_m[0], reach[1] - given_m[1]) <= _NEAR_M
     return float(score[near].max()) if near.any() else None
-
-
-def _draw(seen: Outline, turned: DoubleArray) -> _Drawing:
-    stands = _counts(seen.standing_m, turned) > 0
-    standing = gaussian_filter((stands & (stands.sum() >= _LEAST_STANDING_PX)).astype(np.float64), 1.0)
-    count = _counts(seen.ground_m, turned)
-    total = _counts(seen.ground_m, turned, seen.brightness)
-    mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)
-    seen_there = count > 0
-    texture = _texture(mean, seen_there)
-    return _Drawing(standing - gaussian_filter(standing, 6.0), texture, seen_there.astype(np.float64))
 
 
 def _counts(points_m: DoubleArray, turned: DoubleArray, weights: DoubleArray | None = None) -> DoubleArray:
@@ -174,7 +175,8 @@ def _correlate(a: DoubleArray, b: DoubleArray) -> DoubleArray:
 
 def _significance(a: _Drawing, b: _Drawing) -> DoubleArray:
     """Correlation of the textures where both were seen, in standard errors of as many unrelated pixels."""
-    overlap = _slide(a.seen, b.seen)
-    energy = np.maximum(_slide(a.texture**2, b.seen), 1.0) * np.maximum(_slide(a.seen, b.texture**2), 1.0)
-    score = _slide(a.texture, b.texture) / np.sqrt(energy) * np.sqrt(np.maximum(overlap, 0.0))
+    (one, seen_a), (other, seen_b) = a.ground, b.ground
+    overlap = _slide(seen_a, seen_b)
+    energy = np.maximum(_slide(one**2, seen_b), 1.0) * np.maximum(_slide(seen_a, other**2), 1.0)
+    score = _slide(one, other) / np.sqrt(energy) * np.sqrt(np.maximum(overlap, 0.0))
     return np.where(overlap >= _LEAST_OVERLAP_PX, score, 0.0)
