@@ -1,8 +1,10 @@
 """Painted streets: images whose lane graphs are known, in the ego frame."""
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from foldmap.street.graph.window import AROUND, Window
 from foldmap.street.source import LaneGraph
@@ -20,9 +22,8 @@ def paint(lines_m: list[DoubleArray], window: Window = AROUND, side_px: int = 64
     for line in lines_m:
         dense = np.concatenate([np.linspace(a, b, 60) for a, b in pairwise(line)])
         share = np.linspace(0, 1, len(dense))
-        apart = np.linalg.norm(place[:, :, None] - dense, axis=-1)
-        on = apart.min(-1) < 1.0
-        along = share[apart.argmin(-1)]
+        apart, nearest = cKDTree(dense).query(place)
+        on, along = apart < 1.0, share[nearest]
         image[on] = np.stack([80 + 150 * along, np.full_like(along, 160), 230 - 150 * along], -1)[on]
     return image
 
@@ -36,7 +37,13 @@ def lanes(offset_m: float) -> list[DoubleArray]:
 
 
 def streets(count: int, seed: int) -> tuple[ByteArray, list[LaneGraph]]:
-    """Images (N, 64, 64, 3) of two-lane streets at random offsets, and their graphs."""
+    """Images (N, 64, 64, 3) of two-lane streets at random offsets, and their graphs; the caller's own."""
+    images, graphs = _painted(count, seed)
+    return images.copy(), list(graphs)
+
+
+@cache
+def _painted(count: int, seed: int) -> tuple[ByteArray, list[LaneGraph]]:
     rng = np.random.default_rng(seed)
     scenes = [lanes(float(offset)) for offset in rng.uniform(-8, 8, count)]
     return np.stack([paint(scene) for scene in scenes]), [LaneGraph.from_polylines(scene) for scene in scenes]
