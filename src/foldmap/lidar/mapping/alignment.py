@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
 
 from foldmap.geometry import SE3
 from foldmap.lidar.mapping.ground import height_above_ground
 from foldmap.lidar.mapping.moving import upright
 from foldmap.lidar.source import Sweep
-from foldmap.types import BoolArray, DoubleArray
+from foldmap.types import AnyArray, BoolArray, DoubleArray
 
 _PX_M = 0.25
 _SIDE = 256
@@ -79,12 +80,13 @@ class _Drawing:
         self.standing: DoubleArray = standing - gaussian_filter(standing, 6.0)
 
     @cached_property
-    def ground(self) -> tuple[DoubleArray, DoubleArray]:
-        """Its texture, and 1 where it was seen."""
+    def ground(self) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """Spectra of its texture, of that squared, and of 1 where it was seen."""
         count = _counts(self._sweep.ground_m, self._turned)
         total = _counts(self._sweep.ground_m, self._turned, self._sweep.brightness)
         mean = np.divide(total, count, out=np.zeros_like(count), where=count > 0)
-        return _texture(mean, count > 0), (count > 0).astype(np.float64)
+        texture = _texture(mean, count > 0)
+        return _spectrum(texture), _spectrum(texture**2), _spectrum((count > 0).astype(np.float64))
 
 
 def outline(sweep: Sweep) -> Outline:
@@ -159,24 +161,27 @@ def _texture(mean: DoubleArray, seen: BoolArray) -> DoubleArray:
     return np.clip(rough / max(float(rough[seen].std()), 1e-9), -3.0, 3.0)
 
 
-def _slide(a: DoubleArray, b: DoubleArray) -> DoubleArray:
-    """Sum of ``a(x) b(x - d)`` for every displacement d that is searched."""
-    shape = (_PADDED, _PADDED)
-    full = np.fft.irfft2(np.fft.rfft2(a, shape) * np.conj(np.fft.rfft2(b, shape)), shape)
+def _spectrum(drawn: DoubleArray) -> AnyArray:
+    spectrum: AnyArray = rfft2(drawn, (_PADDED, _PADDED))
+    return spectrum
+
+
+def _slide(a: AnyArray, b: AnyArray) -> DoubleArray:
+    """Sum of ``a(x) b(x - d)`` for every displacement d that is searched, from their spectra."""
     index = np.arange(-_REACH_PX, _REACH_PX + 1)
-    window: DoubleArray = full[np.ix_(index, index)]
+    window: DoubleArray = irfft2(a * np.conj(b), (_PADDED, _PADDED))[np.ix_(index, index)]
     return window
 
 
 def _correlate(a: DoubleArray, b: DoubleArray) -> DoubleArray:
     energy = float((a * a).sum() * (b * b).sum())
-    return _slide(a, b) / np.sqrt(energy) if energy > 0 else np.zeros((2 * _REACH_PX + 1,) * 2)
+    return _slide(_spectrum(a), _spectrum(b)) / np.sqrt(energy) if energy > 0 else np.zeros((2 * _REACH_PX + 1,) * 2)
 
 
 def _significance(a: _Drawing, b: _Drawing) -> DoubleArray:
     """Correlation of the textures where both were seen, in standard errors of as many unrelated pixels."""
-    (one, seen_a), (other, seen_b) = a.ground, b.ground
+    (one, one_squared, seen_a), (other, other_squared, seen_b) = a.ground, b.ground
     overlap = _slide(seen_a, seen_b)
-    energy = np.maximum(_slide(one**2, seen_b), 1.0) * np.maximum(_slide(seen_a, other**2), 1.0)
+    energy = np.maximum(_slide(one_squared, seen_b), 1.0) * np.maximum(_slide(seen_a, other_squared), 1.0)
     score = _slide(one, other) / np.sqrt(energy) * np.sqrt(np.maximum(overlap, 0.0))
     return np.where(overlap >= _LEAST_OVERLAP_PX, score, 0.0)
