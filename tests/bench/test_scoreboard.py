@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,12 @@ def board(tmp_path: Path) -> Board:
     return made
 
 
+@cache
+def town_fits() -> TownFits:
+    """Three places, and what is fitted on them, for whoever asks."""
+    return TownFits(0.2, (7.0, 7.0), 3)
+
+
 def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = {line.name: line for line in Street(asked=asked).lines(board)}
     detail = lines["payload a m2 of observed ground"].detail["row"]
@@ -123,8 +130,7 @@ def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytes
     # The raw map of an ideal scanner is matched to half a pixel, whatever an untrained network does.
     assert lines["raw16 + ncc: median error"].measured < 10.0
     monkeypatch.setattr("benchmarks.lidar.simple.HALF_M", (7.0, 7.0))
-    fits = TownFits(0.2, (7.0, 7.0), 3)
-    board.shared(("town fits", 0.2), lambda: fits)
+    board.shared(("town fits", 0.2), town_fits)
     monkeypatch.setattr("benchmarks.lidar.simple.BEST", (("sparse", 0.4),))
     ratio, *others = AgainstClassical(asked=asked).lines(board)
     assert ratio.measured is not None
@@ -136,8 +142,7 @@ def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytes
 
 
 def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = TownFits(0.2, (7.0, 7.0), 3)
-    board.shared(("town fits", 0.2), lambda: fits)
+    board.shared(("town fits", 0.2), town_fits)
     monkeypatch.setattr("benchmarks.lidar.streets.raw_and_sparse", lambda board, resolution_m: [ImageMapCodec("raw16")])
     row = PaperFigures(11, "painted", asked, most_bit_m2=1e9, most_lateral_cm=0.0)
     lines = {line.name: line for line in row.lines(board)}
