@@ -92,7 +92,7 @@ def _walk(mode, values, model, fixed, state, payload):  # type: ignore[no-untype
 
 
 def _run(mode: int, values: IntArray, payload: AnyArray) -> int:
-    model = mixing.fresh(_PER_COLUMN * values.shape[1], 2, _INPUTS)
+    model = mixing.fresh(_PER_COLUMN * values.shape[1], 2, int(_INPUTS))
     model[2][_INPUTS:] = 1 << 16  # decisions with one context take its word
     return int(_walk(mode, values, model, mixing.tables(), np.zeros(4, np.uint64), payload))
 

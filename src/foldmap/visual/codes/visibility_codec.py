@@ -87,6 +87,6 @@ def _walk(mode: int, seen: AnyArray, points_world: DoubleArray, payload: AnyArra
     points_xyz = np.ascontiguousarray(_integers(np.asarray(points_world, dtype=np.float64)).T, dtype=np.float64)
     popular, support, *nearest = (np.zeros(n, np.int64) for n in (images, images, *[kernel.NEIGHBOURS] * 2))
     scratch = (popular, support, np.zeros(window), *nearest)
-    model = mixing.fresh(kernel.FIXED_SLOTS + 4 * images, kernel.SETS, kernel.INPUTS)
+    model = mixing.fresh(kernel.FIXED_SLOTS + 4 * images, kernel.SETS, int(kernel.INPUTS))
     stream = (np.zeros(4, np.uint64), payload)
     return int(kernel.walk(mode, points_xyz, window, seen, *scratch, model, mixing.tables(), *stream))
