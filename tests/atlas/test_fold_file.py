@@ -153,3 +153,16 @@ def test_refused_input(tmp_path: Path) -> None:
         FoldWriter(tmp_path / "missing" / "a.fold")
     with pytest.raises(WriteError, match="folder"):
         FoldWriter(tmp_path)
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    """Names of files are bytes: what no encoding knows is kept apart, in the path and in what is written of it."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xe9p\xff%20#.fold"))
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    with FoldWriter(path) as writer:
+        writer.put_metadata("source", {"path": str(path.name)})
+    with FoldFile.open(path) as file:
+        assert file.metadata()["source"]["path"] == "m?p?%20#.fold"

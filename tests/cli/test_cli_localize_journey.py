@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_a_drive_that_no_layer_takes(run: Run, place: Path, drive: Path, tmp_pat
     (other / "fixes.csv").write_text((drive / "fixes.csv").read_text())
     (other / "drive.json").write_text(json.dumps({"foldmap_drive": told["foldmap_drive"], "fixes": "fixes.csv"}))
     run("localize", place / "map.fold", other, "-o", tmp_path / "run").refused("no layer takes it")
+
+
+def test_fixes_of_another_frame_than_the_map_are_told(run: Run, place: Path, drive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "drive"
+    shutil.copytree(drive, other)
+    truth = [SE2(*truth_of(frame)) for frame in range(FRAMES)]
+    rows = [f"{0.1 * k},{500_000 + at.x_m},{5_400_000 + at.y_m},0.2" for k, at in enumerate(truth)]
+    (other / "fixes.csv").write_text("\n".join(["time_s,east_m,north_m,sigma_m", *rows]) + "\n")
+    run("localize", place / "map.fold", other, "-o", tmp_path / "run").refused("the nearest fix lies 5,4")
 
 
 def test_a_run_is_not_written_into_its_drive(run: Run, place: Path, drive: Path) -> None:

@@ -95,6 +95,12 @@ def test_images_that_are_not_used() -> None:
         image_rgb(SimpleNamespace(encoding="16UC1", **blank), "/image")
     with pytest.raises(BagInputError, match="no photo"):
         image_rgb(SimpleNamespace(format="jpeg", data=np.arange(9, dtype=np.uint8)), "/image")
+    depths = io.BytesIO()
+    Image.fromarray(np.full((20, 30), 4000, np.uint16)).save(depths, "PNG")
+    for head, what in ((b"", "16UC1; png compressed"), (bytes(12), "16UC1; compressedDepth png")):
+        data = np.frombuffer(head + depths.getvalue(), np.uint8)
+        with pytest.raises(BagInputError, match=r"16UC1.*depth"):
+            image_rgb(SimpleNamespace(format=what, data=data), "/image")
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
     held = io.BytesIO()
     Image.fromarray(pixels).save(held, "PNG")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from foldmap.errors import ConfigError, FoldmapError, PoseInputError
 from foldmap.formats.drives.read import in_vehicle_axes, is_drive, read_drive
@@ -89,6 +90,19 @@ def test_a_damaged_sweep_is_left_out_and_told(tmp_path: Path) -> None:
     assert "000000.bin" in drive.damaged[0]
 
 
+def test_an_image_that_is_not_its_cameras_is_left_out_and_told(tmp_path: Path) -> None:
+    """Cropped, it would be laid where its calibration puts the whole; the other camera's image of that frame stays."""
+    folder = write_drive(tmp_path / "drive", events())
+    first = sorted((folder / "images" / "front").iterdir())[0]
+    Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(first)
+    drive = read_drive(folder)
+    frames = [e.frame for e in drive.events() if isinstance(e, CameraEvent)]
+    assert [[image is not None for image in frame.images] for frame in frames] == [[False, True], [False, True]]
+    assert len(drive.damaged) == 1
+    assert first.name in drive.damaged[0]
+    assert "32 x 16 px" in drive.damaged[0]
+
+
 def test_a_lidar_that_is_mounted_aside() -> None:
     mount = SE3.from_se2(SE2(1.0, 0.5, math.pi / 2), 1.8)
     turned = in_vehicle_axes(Sweep(np.array([[2.0, 0, -1.7]], np.float32), np.ones(1, np.float32)), mount)
@@ -103,6 +117,7 @@ def test_a_lidar_that_is_mounted_aside() -> None:
         ({"sweeps": "gone.csv"}, "gone.csv"),
         ({"vehicle_SE3_lidar": [[1, 2]]}, "vehicle_SE3_lidar"),
         ({"intensity_scale": "much"}, "intensity_scale"),
+        ({"vehicle_SE3_Lidar": [[1]]}, "'vehicle_SE3_lidar' is meant"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: dict, said: str) -> None:
@@ -159,6 +174,9 @@ def table(head: str, row: str) -> str:
         ("odometry", "time_s,x_m,y_m,heading_rad\n" + "\n".join(f"{t},{10 * t},0,0" for t in range(60)), "one frame"),
         ("odometry", table("x_m,y_m,heading_rad", "t,10000,0,0"), "metres since"),
         ("odometry", table("x_m,y_m,heading_rad", "t,10,0,12"), "radians, since"),
+        ("odometry", table("x_m,y_m,heading_rad", "t,20,0,3"), "radians a second"),  # 3 degrees a step
+        ("odometry", table("x_m,y_m,heading_rad", "t,0.3,-10,0"), "x_m ahead"),
+        ("sweeps", table("file", "9000t,0.bin"), "one clock"),
         ("odometry", "time_s,x_m,y_m,heading_rad\n0,1,0,0\n2,1,0,0\n1,1,0,0", "line 4: time goes back"),
         ("odometry", table("x_m,y_m,heading_rad", "170000000t,10,0,0"), "one clock"),
         ("yaw_rate", table("yaw_rate_radps", "1763000000000000000,0.1"), "no seconds"),

@@ -24,11 +24,12 @@ from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.journey.estimate import JourneyEstimate
 from foldmap.localize.journey.events import CameraEvent, Event
 from foldmap.localize.journey.journey import Journey
-from foldmap.localize.journey.senses import Layers
+from foldmap.localize.journey.senses import Layers, Senses
 from foldmap.localize.tail import Tail
 from foldmap.localize.visual.localizer import EVIDENCE, VisualLocalizer
+from foldmap.street.images.observation import RingFrame
 from foldmap.street.images.rig import surround_ring
-from foldmap.visual.source import unit_descriptors
+from foldmap.visual.source import Features, unit_descriptors
 
 FRAMES, EVERY = 20, 5
 RING = surround_ring((0.0, 60.0, -60.0))
@@ -132,3 +133,16 @@ def test_lidar_looks_where_an_unsure_photo_points(town: Town, poses: list[SE2]) 
     assert ok[0][0] <= 1.0
     assert max(apart for _, apart in ok) < 0.3
     assert all("visual" not in one.diagnostics.spoke for _, one, _ in told)
+
+
+def test_photos_of_half_the_calibrated_size_are_looked_at_with_the_camera_of_that_size() -> None:
+    """They were passed over without a word; pixels of a point are half of what they are in the whole image."""
+    height, width = RING.cameras[0].height_px // 2, RING.cameras[0].width_px // 2
+    images = (np.zeros((height, width, 3), np.uint8), None, None)
+    senses = Senses(
+        Layers(extract=lambda image: Features(np.zeros((0, 2), np.float32), np.zeros((0, 8), np.float32))), 5
+    )
+    (query,) = senses.queries(CameraEvent(0.0, RingFrame(RING, images)), 3)
+    points = np.random.default_rng(0).uniform([-2, -1, 4], [2, 1, 9], (20, 3))
+    assert (query.camera.width_px, query.camera.height_px) == (width, height)
+    np.testing.assert_allclose(query.camera.project(points), RING.cameras[0].project(points) / 2)

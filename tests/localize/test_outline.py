@@ -19,9 +19,10 @@ from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
-from foldmap.lidar.source import RasterMap
+from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.localize.estimate import Status
-from foldmap.localize.journey.estimate import JourneySettings
+from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
+from foldmap.localize.journey.events import OdometryEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.anywhere import localize_anywhere
@@ -185,6 +186,58 @@ def test_a_drive_begins_anywhere_without_priors(
     read = [one for one in answers if one.status is not Status.NO_OBSERVATION]  # a bad sweep has no line in a drive
     assert [one.estimate.pose for one in driven.observations] == [one.pose for one in read]
     assert "the drive brings no odometry" in driven.notes[0]
+
+
+def skewed_sweep(street: DoubleArray, pose: SE2, spin: int, moved_m: float) -> Sweep:
+    """As a lidar sees it that spins while it moves ahead by so much a turn."""
+    sweep = sweep_at(street, pose, paint=True)
+    points, seen_at = sweep.points_sensor_m, sweep.points_sensor_m.copy()
+    for _ in range(5):  # where a point is seen depends on when
+        seen_at[:, 0] = points[:, 0] - spin * moved_m * np.arctan2(seen_at[:, 1], seen_at[:, 0]) / (2 * np.pi)
+    return Sweep(seen_at, sweep.intensity)
+
+
+@pytest.mark.parametrize("spin", [-1, 0, 1], ids=["as the map says", "put together", "the other way"])
+def test_nothing_is_sure_before_the_drive_tells_how_its_lidar_spins(
+    spin: int, street: DoubleArray, painted: Path
+) -> None:
+    """A map that says clockwise, of points that were measured while the vehicle moved: what stands tells which way."""
+    truth, moved_m = [SE2(10.0 + 1.2 * k, 0.4, 0.0) for k in range(22)], 1.2
+    with fold_map.open(painted) as town:
+        assert town.outline is not None
+        outline = WholeOutline(town.outline)
+        outline.spin = -1
+        journey, given = Journey(Layers(town.lidar_localizer(), outline=outline)), list[tuple[JourneyEstimate, SE2]]()
+        for k, pose in enumerate(truth):
+            if k:
+                journey.step(OdometryEvent(0.1 * k, SE2(moved_m, 0.0, 0.0)))
+            estimate = journey.step(SweepEvent(0.1 * k, skewed_sweep(street, pose, spin, moved_m)))
+            assert estimate is not None
+            given.append((estimate, pose))
+    off_m = [
+        np.hypot(found.pose.x_m - pose.x_m, found.pose.y_m - pose.y_m)
+        for found, pose in given
+        if found.status is Status.OK and found.pose is not None
+    ]
+    assert len(off_m) >= 5
+    assert max(off_m) < 0.2
+    assert (journey.spin.spin, journey.spin.told) == (spin, True)
+
+
+def test_a_short_drive_with_priors_is_put_together_as_the_map_tells(
+    street: DoubleArray, painted: Path, tmp_path: Path
+) -> None:
+    """Twelve metres are too few for sweeps to tell it by themselves."""
+    rows = []
+    for k in range(11):
+        sweep = skewed_sweep(street, SE2(10.0 + 1.2 * k, 0.4, 0.0), 1, 1.2)
+        columns = np.column_stack([sweep.points_sensor_m, sweep.intensity]).astype("<f4")
+        columns.tofile(tmp_path / f"{k:06d}.bin")
+        rows.append(f"1 0 0 {10.0 + 1.2 * k} 0 1 0 0.4 0 0 1 {SENSOR_M}")
+    (tmp_path / "poses.txt").write_text("\n".join(rows) + "\n")
+    with fold_map.open(painted) as town:
+        ran = localize_sweeps(town, tmp_path, tmp_path / "poses.txt", intensity_scale=1.0)
+    assert ran.summary()["deskewed"] == "counter-clockwise"
 
 
 def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted: Path) -> None:

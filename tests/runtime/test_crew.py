@@ -40,6 +40,8 @@ def test_dead_workers_are_survived(tmp_path: Path) -> None:
 def test_what_is_no_crew_is_refused() -> None:
     with pytest.raises(ConfigError, match="no way to work on 'moon'"):
         Crew("moon")
+    with pytest.raises(ConfigError, match="99999 workers"):
+        Crew(workers=99_999)
     with pytest.raises(ConfigError, match="0 workers"):
         Crew(workers=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from foldmap.localize.protection import ProtectionLevel
 from foldmap.service.answers import worth_headers
 from foldmap.service.maps import MapHolder
 from foldmap.service.openapi import openapi
+from foldmap.service.pool import BoundedPool
+from foldmap.service.problems import Problem
 from tests.service.conftest import HERE, Client, ServedStreet
 from tests.service.geopose_schemas import PROBLEM, check
 
@@ -167,6 +170,23 @@ def test_another_map_takes_its_place_while_requests_end_on_the_old(own: Client, 
     assert own.get("/health").json()["status"] == "ok"
 
 
+@pytest.mark.parametrize("written", [b"", bytes(3000)])
+def test_a_map_that_is_written_over_in_place_is_not_sent_under_its_old_seal(
+    own: Client, tmp_path: Path, written: bytes
+) -> None:
+    path = tmp_path / "map.fold"
+    kept = path.read_bytes()
+    with path.open("r+b") as file:  # cut, or of another content
+        file.write(written)
+        file.truncate(len(kept) if written else 20_000)
+    answer = own.get("/map/file")
+    assert answer.status_code == 503
+    assert "by one rename" in answer.json()["error"]["cure"]
+    check(answer.json(), PROBLEM)
+    write_whole(path, kept)
+    assert own.get("/map/file").content == kept
+
+
 def test_a_map_is_swapped_while_many_ask(own: Client, street: ServedStreet, tmp_path: Path) -> None:
     path, seals, stop = tmp_path / "map.fold", {seal_of(tmp_path / "map.fold")}, threading.Event()
 
@@ -233,6 +253,26 @@ def test_more_than_the_queue_holds_are_told_to_come_again(street: ServedStreet, 
     assert busy.result(20) is not None
     assert small.post(PHOTO, json=street.asked()).status_code == 200
     assert "foldmap_pending 0.0" in small.get("/metrics").text
+
+
+def test_who_hung_up_is_not_worked_for() -> None:
+    """Clients that wait no longer ask again: what they asked first must not keep those behind them waiting."""
+    pool, hold, worked = BoundedPool("test", 8, 20.0), threading.Event(), list[int]()
+
+    async def asked() -> list[object]:
+        busy = asyncio.ensure_future(pool.run(lambda: hold.wait(20)))
+        left = [pool.run(lambda: worked.append(1), asyncio.sleep(0.05)) for _ in range(3)]
+        stays = asyncio.ensure_future(pool.run(lambda: worked.append(2), asyncio.sleep(60)))
+        gone = await asyncio.gather(*left, return_exceptions=True)
+        assert pool.pending == 2
+        hold.set()
+        await asyncio.gather(busy, stays)
+        return gone
+
+    gone = asyncio.run(asked())
+    assert all(isinstance(one, Problem) and one.status == 400 for one in gone)
+    assert (worked, pool.pending) == ([2], 0)
+    pool.close()
 
 
 def test_of_several_workers_each_request_finds_an_idle_one(

@@ -291,3 +291,13 @@ def agreement(scene: SceneModel) -> float:
     length = np.linalg.norm(others, axis=1)
     several = length > 1e-3
     return float((np.einsum("ij,ij->i", others, unit)[several] / length[several]).mean())
+
+
+def test_descriptors_in_another_order_than_their_keypoints_are_refused() -> None:
+    scene, memory, _, _ = generated(0.0)
+    assert len(join_features(scene, memory).tracks) == len(scene.tracks)
+    rng = np.random.default_rng(2)
+    for name, found in memory.images.items():
+        memory.images[name] = Features(found.xy_px, rng.permutation(found.descriptors))
+    with pytest.raises(MapInputError, match="as unlike as those of others"):
+        join_features(scene, memory)

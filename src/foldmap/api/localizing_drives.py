@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from foldmap.api.georeference import crs_of
 from foldmap.api.results import Begin, Localized, LocalizedObservation, silent
+from foldmap.api.sweep_inputs import require_fixes_near
 from foldmap.atlas import FoldFile
 from foldmap.errors import ConfigError, LayerError, MissingExtraError
 from foldmap.formats.bags.files import is_bag
@@ -20,7 +21,7 @@ from foldmap.formats.drives.read import Drive, read_drive
 from foldmap.lidar.mapping import spin
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneySettings
-from foldmap.localize.journey.events import CameraEvent, SweepEvent, moved_by_sweeps
+from foldmap.localize.journey.events import CameraEvent, Event, FixEvent, SweepEvent, moved_by_sweeps
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.laid import LaidSweeps
 from foldmap.localize.journey.senses import Layers
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _APART_M = 1000.0
 """Layers of one place are no farther from each other."""
+_LOOKED_AT = 20  # fixes of a drive, until it is told that they are of another place
 _OF_EVENT = {SweepEvent: "sweep", CameraEvent: "frame"}
 
 
@@ -87,7 +89,7 @@ def localize_drive(
     if layers.lidar is not None and not {"odometry", "twist"} & set(drive.brings):
         events = moved_by_sweeps(events)
         notes.append("the drive brings no odometry: its sweeps, registered to each other, say how it moves")
-    for event, estimate in journey.run(laid.watch(events)):
+    for event, estimate in journey.run(laid.watch(_of_here(events, folder, layers))):
         kind = _OF_EVENT.get(type(event), "fix")
         found.append(LocalizedObservation(f"{kind} {counts[kind]}", drive.stamp(event.time_s), estimate))
         counts[kind] += 1
@@ -102,6 +104,19 @@ def localize_drive(
         return LocalizedDrive(found, said, said, left_out, crs)
     told = said | drive.told
     return LocalizedDrive(found, told, told, [*drive.notes, *left_out], crs, drive.plan.base)
+
+
+def _of_here(events: Iterable[Event], folder: Path, layers: Layers) -> Iterator[Event]:
+    """The events themselves; a PoseInputError where the first fixes are all of another frame than the map's lidar."""
+    fixes_m = list[tuple[float, float]]()
+    for event in events:
+        yield event
+        if isinstance(event, FixEvent) and len(fixes_m) < _LOOKED_AT and layers.lidar is not None:
+            fixes_m.append((event.east_m, event.north_m))
+            if len(fixes_m) == _LOOKED_AT:
+                require_fixes_near(folder, np.array(fixes_m), layers.lidar.folded.grid)
+    if 0 < len(fixes_m) < _LOOKED_AT and layers.lidar is not None:
+        require_fixes_near(folder, np.array(fixes_m), layers.lidar.folded.grid)
 
 
 def open_drive(town: FoldedMap, path: Path, options: BagOptions | None = None) -> Drive | BagDrive:

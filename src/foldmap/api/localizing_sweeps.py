@@ -1,7 +1,7 @@
 """Localize a drive's sweeps in an open map."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from foldmap.formats.sweeps.drives import RecordedDrive, open_unposed
 from foldmap.formats.sweeps.files import SweepSequence
 from foldmap.geometry import SE2
 from foldmap.lidar.mapping.registration import SweepOdometry
-from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, SpinFinder, spin_named, told
+from foldmap.lidar.mapping.spin import AS_IT_IS, WORDS, SpinFinder, spin_named, told, turns
+from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.observation import levelled
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate, Status
@@ -27,7 +28,7 @@ from foldmap.localize.journey.events import OdometryEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
-from foldmap.localize.lidar.outline import WholeOutline
+from foldmap.localize.lidar.outline import OutlineMatcher, WholeOutline
 
 
 def localize_sweeps(
@@ -78,7 +79,8 @@ def localize_sweeps(
     moving = motion_of(drive, odometry is not None, f"{given.moves}", filtered, aggregate)
     if deskew and moving.how == REGISTERED:
         moving.finder, moving.times_s = SpinFinder(as_map), drive.clock_s
-    drive = drive.put_together(as_map) if deskew and moving.how in (ODOMETRY, PRIORS) else drive
+    if deskew and moving.how in (ODOMETRY, PRIORS):
+        drive = drive.put_together(as_map if town.outline is None else _as_stands(town.outline, drive, priors, as_map))
     localizer, tracker = town.lidar_localizer(), None
     if filtered:
         range_rad = max(heading_range_rad, math.radians(0.3))
@@ -113,6 +115,17 @@ def localize_sweeps(
     settings = {**drive.provenance(), "model": town.lidar.model.name, "filter": filtered, **did}
     notes = [*([moving.note] if moving.note else []), *told(spin)]
     return Localized(localized, settings, {"paired": drive.pairing.words, **did}, notes)
+
+
+def _as_stands(outline: MarksMap, drive: RecordedDrive, priors: Sequence[SE2 | None], as_map: int) -> int:
+    """Which way the lidar spins as far as a map's outline tells by the first sweeps; else as is said of the map."""
+    finder, matcher = SpinFinder(as_map), OutlineMatcher(outline)
+    for index, turn in enumerate(turns(drive.world_SE3_sensors, drive.clock_s)):
+        prior, here = priors[index], drive.world_SE3_sensors[index].to_se2()
+        sweep = drive.sweep(index) if prior is not None and finder.asks_map(here, turn) else None
+        if sweep is not None and prior is not None:
+            finder.stood(matcher.missing(sweep, turn, prior), here)
+    return finder.spin
 
 
 def _from_nothing(town: FoldedMap, given: SweepInputs, deskew: bool, begin: Begin) -> Localized:

@@ -93,12 +93,7 @@ class SweepInputs:
             return [None] * len(drive), ""
         fixes = read_fixes(self.gps, self.gps_sigma_m)
         xy_m, times_s = fixes.in_crs(grid.crs_wkt), sweep_times_s(drive)
-        away_m = _away_m(xy_m, grid)
-        if away_m > _FAR_M:
-            said = f"{self.gps}: the nearest fix lies {away_m / 1000:,.0f} km from the map"
-            raise PoseInputError(
-                said, "give fixes in the frame of the map, east before north, or latitude and longitude"
-            )
+        require_fixes_near(self.gps, xy_m, grid)
         step_s = 0.0 if times_s is None or len(times_s) < 2 else float(np.median(np.diff(times_s)))
         rows, words = fixes.of_sweeps(times_s, len(drive), max(self.time_limit_s, 0.5 * step_s))
         at_m = np.array([pose.translation_m[:2] for pose in drive.world_SE3_sensors])
@@ -139,6 +134,14 @@ def sweep_times_s(drive: RecordedDrive) -> DoubleArray | None:
         return drive.times_s
     named = drive.pairing.times_s
     return None if named is None else named[list(drive.pairing.sweeps)]
+
+
+def require_fixes_near(where: Path, xy_m: DoubleArray, grid: MetricGrid) -> None:
+    """Refuse fixes (N, 2) that are all of another frame than the map, or of another place."""
+    away_m = _away_m(xy_m, grid)
+    if away_m > _FAR_M:
+        said = f"{where}: the nearest fix lies {away_m / 1000:,.0f} km from the map"
+        raise PoseInputError(said, "give fixes in the frame of the map, east before north, or latitude and longitude")
 
 
 def _away_m(xy_m: DoubleArray, grid: MetricGrid) -> float:

@@ -54,7 +54,7 @@ class Database:
             raise NotAFoldFileError(what, "check the path and its rights") from error
 
     def _connect(self) -> sqlite3.Connection:
-        location = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
+        location = f"file:{quote(os.fsencode(self.path.absolute()))}?mode=ro&immutable=1"
         try:
             connection = sqlite3.connect(location, uri=True, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:

@@ -13,10 +13,12 @@ _LONGEST_INTEGER = 20
 def dump_json(what: str, value: Any) -> str:
     """Canonical text: sorted keys, no blanks, no NaN; ``what`` the value is, for messages.
 
+    What is no text in a name (a file's may be any bytes) is written as a question mark.
     Raises `ConfigError`: JSON cannot say it; `LimitError`: it is longer than a reader accepts.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        text = text.encode(errors="replace").decode()
         size = len(text.encode())
         load_json(what, text)  # nothing is written that a reader would refuse
     except (TypeError, ValueError, RecursionError, MapFormatError) as error:

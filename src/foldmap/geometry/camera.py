@@ -1,5 +1,7 @@
 """Cameras as COLMAP parametrizes them: intrinsics and distortion, pixels <-> rays."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
@@ -74,6 +76,12 @@ class Camera:
         """Principal point."""
         at = 1 if self.model in _ONE_FOCAL else 2
         return float(self.params[at]), float(self.params[at + 1])
+
+    def of_size(self, width_px: int, height_px: int) -> Camera:
+        """The same camera for images that were made smaller or larger, by as much in both directions."""
+        params, of_pixels = self.params.copy(), 3 if self.model in _ONE_FOCAL else 4
+        params[:of_pixels] *= width_px / self.width_px
+        return Camera(self.model, width_px, height_px, params)
 
     @property
     def diagonal_px(self) -> float:

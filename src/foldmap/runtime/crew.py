@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from foldmap.errors import ConfigError, MissingExtraError
 from foldmap.runtime.allocator import keep_freed_memory
-from foldmap.runtime.threads import share_of_threads, thread_count, use_threads
+from foldmap.runtime.threads import require_workers, share_of_threads, thread_count, use_threads
 
 LOCAL, DASK = "local", "dask"
 WHERE = (LOCAL, DASK)
@@ -52,8 +52,8 @@ class Crew:
     def __post_init__(self) -> None:
         if self.on not in WHERE:
             raise ConfigError(f"there is no way to work on {self.on!r}", f"choose one of {', '.join(WHERE)}")
-        if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"{self.workers} workers", "give at least one")
+        if self.workers is not None:
+            require_workers(self.workers)
 
     def run(
         self, work: Callable[[Common, Item], Result], common: Common, items: Sequence[Item]

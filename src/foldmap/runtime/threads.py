@@ -17,6 +17,7 @@ from typing import Any
 from foldmap.errors import ConfigError
 
 _chosen: list[int] = []
+_WORKERS_A_CORE = 32
 
 
 def thread_count() -> int:
@@ -34,6 +35,14 @@ def use_threads(count: int) -> int:
     before = thread_count()
     _chosen[0] = count
     return before
+
+
+def require_workers(count: int) -> None:
+    """Refuse so many processes side by side: a ConfigError where there are none, or far more than processors."""
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= count <= _WORKERS_A_CORE * cores:
+        said = "give at least one" if count < 1 else f"this machine has {cores} cores: give at most a few for each"
+        raise ConfigError(f"{count} workers", said)
 
 
 def share_of_threads(workers: int) -> int:

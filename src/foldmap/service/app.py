@@ -31,7 +31,7 @@ from foldmap.service.photos import answer_photo
 from foldmap.service.pool import BoundedPool
 from foldmap.service.problems import Problem, of_map
 from foldmap.service.settings import ServiceSettings
-from foldmap.service.slices import FileAnswer, matches
+from foldmap.service.slices import FileAnswer, hung_up, matches
 from foldmap.service.sweeps import answer_sweep
 
 _CUTTING = 4
@@ -107,7 +107,7 @@ class Service:
             self.metrics.estimate(layer, found.headers["Foldmap-Status"])
             return found
 
-        response = (await self.localizing.run(job)).response()
+        response = (await self.localizing.run(job, hung_up(request.receive))).response()
         if self.settings.workers > 1:  # a connection stays with its worker: the next request goes to one that is idle
             response.headers["Connection"] = "close"
         return response
@@ -141,6 +141,9 @@ class Service:
         if layers:
             raise Problem(400, "request", "layers are of parts", "give bbox=west,south,east,north too")
         with self.maps.use() as served:
+            if not served.intact:
+                said = "the map was written over where it lies while it is served"
+                raise Problem(503, "map", said, "put another one in its place by one rename")
             file = os.fdopen(os.dup(served.handle), "rb")
             size, seal = served.size_bytes, served.seal
         return _sent(lambda: FileAnswer(request, file, size, seal, f"{seal}.fold"), file.close)

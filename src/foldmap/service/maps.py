@@ -54,6 +54,11 @@ class ServedMap:
             self.close()
             raise
 
+    @property
+    def intact(self) -> bool:
+        """Whether nobody wrote into the file since it was opened."""
+        return _identity(os.fstat(self.handle)) == self.identity
+
     def extractor(self, weights: Path | None, max_keypoints: int, max_side: int | None) -> Extractor:
         """What makes the features of photos; errors as `open_extractor`."""
         if self._extractor is None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -43,18 +43,26 @@ class BoundedPool:
             said = f"{self._pending} requests wait already"
             raise Problem(429, "busy", said, "ask again later", self._again(self._pending))
 
-    async def run(self, job: Callable[[], Made]) -> Made:
-        """What a job gives; its exceptions pass.
+    async def run(self, job: Callable[[], Made], gone: Awaitable[None] | None = None) -> Made:
+        """What a job gives; its exceptions pass. One that waits is dropped once its client is ``gone``.
 
         Raises:
-            Problem: 429, too many wait; 503, it takes too long. Both tell when to come again.
+            Problem: 429, too many wait; 503, it takes too long. Both tell when to come again. 400, the client hung up.
         """
         future = self.submit(job)
+        watched = asyncio.ensure_future(asyncio.Event().wait() if gone is None else gone)
+        watched.add_done_callback(lambda ended: None if ended.cancelled() else future.cancel())
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._timeout_s)
         except TimeoutError as error:
             said = f"no answer within {self._timeout_s:g} s"
             raise Problem(503, "timeout", said, "ask again later", self._again(self._pending)) from error
+        except asyncio.CancelledError as error:
+            if not watched.done():  # the service ends
+                raise
+            raise Problem(400, "request", "the client hung up") from error
+        finally:
+            watched.cancel()
 
     def submit(self, job: Callable[[], Made]) -> Future[Made]:
         """Hand in a job for whose answer anybody may wait as long as he likes; a Problem, 429, where too many wait."""

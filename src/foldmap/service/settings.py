@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foldmap.errors import ConfigError
 from foldmap.geometry.geopose import Anchor
+from foldmap.runtime.threads import require_workers
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class ServiceSettings:
             ("max_body_bytes", 1),
             ("max_pixels", 256),
             ("queue", 0),
-            ("workers", 1),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}", f"give {least} or more")
+        require_workers(self.workers)
         if self.max_side is not None and self.max_side < 32:
             raise ConfigError(f"photos of at most {self.max_side} px a side", "give 32 or more")
         if self.weights is not None and not self.weights.exists():

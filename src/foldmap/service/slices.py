@@ -53,7 +53,7 @@ class FileAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        gone = asyncio.ensure_future(_hung_up(receive))
+        gone = asyncio.ensure_future(hung_up(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             at = self._stop if self._head else self._start
@@ -70,7 +70,7 @@ class FileAnswer(Response):
             self._file.close()
 
 
-async def _hung_up(receive: Receive) -> None:
+async def hung_up(receive: Receive) -> None:
     """Ends when the client does not listen any more."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -15,6 +15,7 @@ from foldmap.types import ByteArray, DoubleArray
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
 _BLUE_FIRST = ("bgr8", "bgra8", "8UC3")
+_DEPTHS = "16UC1", "32FC1", "mono16"
 _HALF_PX = 0.5
 """ROS puts the centre of the first pixel at (0, 0), we at (0.5, 0.5)."""
 
@@ -22,6 +23,9 @@ _HALF_PX = 0.5
 def image_rgb(message: Any, where: str) -> ByteArray:
     """The image of an Image or a CompressedImage, uint8 (H, W, 3); ``where`` is for the error of one that is none."""
     if hasattr(message, "format"):
+        of = str(message.format).partition(";")[0].strip()  # "16UC1; png compressed": a PNG of depths is no photo
+        if of in _DEPTHS or "compressedDepth" in str(message.format):
+            raise BagInputError(f"{where} has the format {str(message.format)[:40]!r}", _cure(_DEPTHS[0]))
         try:
             return decode_rgb(io.BytesIO(bytes(message.data)), where)
         except MapInputError as error:
@@ -45,7 +49,7 @@ def image_rgb(message: Any, where: str) -> ByteArray:
 def _cure(encoding: str) -> str:
     if "bayer" in encoding:
         return "record the colour image that image_proc makes of it"
-    if encoding in ("16UC1", "32FC1", "mono16"):
+    if encoding in _DEPTHS:
         return "a depth or 16-bit image is not used: choose another with --topic camera=/image"
     return "record rgb8, bgr8, mono8, JPEG or PNG"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -147,7 +148,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     if magic != _MAGIC:
         raise MapInputError(f"{path} is no SQLite database", "give the database.db of COLMAP")
     try:
-        address = f"file:{quote(str(path.absolute()))}?mode=ro{'&immutable=1' if settled else ''}"
+        address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro{'&immutable=1' if settled else ''}"
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA trusted_schema = OFF")
     except sqlite3.Error as error:

@@ -18,7 +18,8 @@ _SIDEWAYS_MPS2 = 30.0
 """No vehicle drives a curve at three times its weight."""
 _OFTEN = 95
 """Percentile that has to be possible: single rows may be noise."""
-_APART_S = 5.0
+_APART_S, _SILENT_S = 5.0, 60.0  # of motion; of what is seen, which a drive may bring for a part of its way
+_ASIDE, _APART_M = 2.0, 5.0  # no vehicle drives more to the side than ahead, where it drives
 _MOTION = ("odometry", "twist", "yaw_rate")
 
 
@@ -30,11 +31,14 @@ def check_tables(folder: Path, rows: Mapping[str, DoubleArray], spans_s: Mapping
     for name, span in spans_s.items():
         if seconds_per_unit(max(map(abs, span))) != 1:
             raise PoseInputError(f"{folder}: times of {name} such as {span[0]:.6g} are no seconds", "give seconds")
-    observed = [spans_s[name] for name in ("sweeps", "images", "fixes") if name in spans_s]
-    first_s, last_s = min(span[0] for span in observed), max(span[1] for span in observed)
-    for name in (*_MOTION, "truth"):
-        apart_s = max(spans_s[name][0] - last_s, first_s - spans_s[name][1]) if name in spans_s else 0.0
-        if apart_s > _APART_S:
+    seen = [name for name in ("sweeps", "images", "fixes") if name in spans_s]
+    for name in (name for name in (*seen, *_MOTION, "truth") if name in spans_s):
+        others = [spans_s[other] for other in seen if other != name]
+        if not others:
+            continue
+        first_s, last_s = min(span[0] for span in others), max(span[1] for span in others)
+        apart_s = max(spans_s[name][0] - last_s, first_s - spans_s[name][1])
+        if apart_s > (_SILENT_S if name in seen else _APART_S):
             said = f"{folder}: {name} is of {spans_s[name][0]:.10g} to {spans_s[name][1]:.10g} s, observations of"
             raise PoseInputError(f"{said} {first_s:.10g} to {last_s:.10g} s", "give times of one clock")
     for name, table in rows.items():
@@ -59,9 +63,17 @@ def _check_steps(folder: Path, table: DoubleArray) -> None:
         said = f"the steps of odometry make {np.percentile(speed_mps, _OFTEN):,.0f} m/s"
         cure = "give metres since the row before (previous_SE2_current), not poses in one frame"
         raise PoseInputError(f"{folder}: {said}", cure)
+    ahead_m, left_m = np.abs(table[1:, 1:3]).sum(axis=0)
+    if left_m > max(_ASIDE * ahead_m, _APART_M):
+        said = f"the steps of odometry go {left_m:.1f} m to the side and {ahead_m:.1f} m ahead"
+        raise PoseInputError(f"{folder}: {said}", "give x_m ahead and y_m to the left of the vehicle")
+    whole_s = lasted_s > 0
+    _check_rates(folder, "odometry", speed_mps, table[1:, 3][whole_s] / lasted_s[whole_s])
 
 
 def _check_rates(folder: Path, name: str, speed_mps: DoubleArray, rate_radps: DoubleArray) -> None:
+    if not len(speed_mps):
+        return
     fast, turning = (float(np.percentile(np.abs(each), _OFTEN)) for each in (speed_mps, rate_radps))
     if fast > _FASTEST_MPS:
         raise PoseInputError(f"{folder}: speeds of {name} reach {fast:.4g} m/s", "give metres a second")

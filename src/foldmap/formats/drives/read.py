@@ -21,6 +21,7 @@ truth        ``time_s, x_m, y_m, heading_rad``: world_SE2_vehicle, for evaluatio
 
 from __future__ import annotations
 
+import difflib
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ from foldmap.types import DoubleArray
 DRIVE_FILE, VERSION = "drive.json", 1
 WHAT = "a drive: drive.json with foldmap_drive 1, and the names of its tables (docs/commands.md)"
 TABLES = ("sweeps", "images", "fixes", "odometry", "twist", "yaw_rate", "truth")
+_KEYS = ("foldmap_drive", *TABLES, "ring", "vehicle_SE3_lidar", "intensity_scale")
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,13 @@ class Drive:
         for time_s in np.unique(times_s):
             images: dict[str, Any] = {}
             for row in np.flatnonzero(times_s == time_s):
+                name, path = files[row]
                 try:
-                    images[files[row][0]] = read_rgb(files[row][1])
+                    image = read_rgb(path)
+                    RingFrame(self.ring, tuple(image if one == name else None for one in self.ring.names))
+                    images[name] = image
                 except InputError as error:
-                    self.damaged.append(str(error))
+                    self.damaged.append(f"{path}: {error}" if str(path) not in str(error) else str(error))
             if images:
                 frame = RingFrame(self.ring, tuple(images.get(name) for name in self.ring.names))
                 yield CameraEvent(float(time_s), frame)
@@ -171,6 +176,12 @@ def read_drive(folder: Path | str) -> Drive:
     told = read_json(folder / DRIVE_FILE, WHAT)
     if not isinstance(told, dict) or told.get("foldmap_drive") != VERSION:
         raise PoseInputError(f"{folder / DRIVE_FILE} is no drive of version {VERSION}", f"give {WHAT}")
+    for name in told:
+        if name not in _KEYS:
+            near = difflib.get_close_matches(name, _KEYS, 1)
+            meant = f"; {near[0]!r} is meant, perhaps" if near else ""
+            said = f"{folder / DRIVE_FILE}: {name!r} is nothing that a drive has{meant}"
+            raise PoseInputError(said, f"leave it out, or name it one of {', '.join(_KEYS)}")
     columns = {
         "sweeps": ("time_s",),
         "images": ("time_s",),

@@ -24,7 +24,7 @@ from foldmap.types import DoubleArray
 CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE, SKEWED = -1, 0, 1, 2
 WORDS = {CLOCKWISE: "clockwise", AS_IT_IS: "none", COUNTER_CLOCKWISE: "counter-clockwise", SKEWED: "skewed"}
 """Skewed are sweeps that stay as they are though they need it: their poses were made of them so."""
-_EITHER = CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE
+EITHER = CLOCKWISE, AS_IT_IS, COUNTER_CLOCKWISE
 REVOLUTION_S = 0.1
 """Of a lidar of which sweeps come more seldom; else it turns once from one to the next."""
 _LEAST_M = 0.15
@@ -33,6 +33,8 @@ _APART_M, _BETWEEN_M = 10.0, 2.5  # sweeps that are compared, and one such pair 
 _NEAR_M, _FAR_M, _CELL_M, _REACH_M, _NEIGHBOURS, _LEAST_POINTS = 2.5, 40.0, 0.35, 0.5, 10, 300
 _MOST_POINTS = 25_000
 _STARTS, _PAIRS, _LEAST_PAIRS, _FEW_PAIRS = 250, 12, 6, 3
+_MAP_BETWEEN_M, _MOST_ASKED = 0.5, 40  # sweeps that ask a map
+_MAP_BLUR = 0.05  # of what stands a map lacks so much for other reasons
 _SIDEWAYS = 2.0  # a sensor ahead of the rear axle moves to the side, too, but not so much
 _SURE, _SURER = 2.0, 3.0
 """Mean over its standard error: of the gain over sweeps as they are, and over those put together the other way.
@@ -65,6 +67,11 @@ class Turn:
     def level(moved: SE2) -> Turn:
         """Of a vehicle on the ground."""
         return Turn(np.array([moved.x_m, moved.y_m, 0.0]), np.array([0.0, 0.0, moved.heading_rad]))
+
+    @property
+    def smear_m(self) -> DoubleArray:
+        """How far what is beside the vehicle lies off where nothing is known of the spin, or the wrong way: (3,)."""
+        return 0.25 * self.translation_m
 
     @property
     def tells(self) -> bool:
@@ -166,16 +173,47 @@ def _pairs(poses: Sequence[SE3], times_s: DoubleArray | None) -> list[tuple[int,
 
 
 class SpinFinder:
-    """The same of sweeps that come one after another, by how the vehicle moves: until it is told as at first."""
+    """The same of sweeps that come one after another, by how the vehicle moves: until it is told as at first.
+
+    A map tells, too, where what stands in it was put together: before sweeps lie ten metres apart.
+    """
 
     def __init__(self, first: int = AS_IT_IS) -> None:
         self.spin = self._first = first
         self._told, self._kept = _Told(), deque[tuple[Sweep, SE2, Turn]]()
+        self._stood, self._stood_at, self._asked = _Told(), SE2(math.inf, 0.0, 0.0), 0
+
+    @property
+    def told(self) -> bool:
+        """Whether this drive said so, or said nothing else in all that it is asked; else it is only assumed."""
+        return self._done or self._stood.settled or self._stood.agrees(self._first)
+
+    @property
+    def _done(self) -> bool:
+        return self._first == SKEWED or self._told.settled or len(self._told.misfits) >= _PAIRS
+
+    def asks_map(self, here: SE2, turn: Turn) -> bool:
+        """Whether a map is to be asked by a sweep of this place."""
+        asks = not self.told and turn.tells and self._asked < _MOST_ASKED
+        return asks and _apart_m(self._stood_at, here) >= _MAP_BETWEEN_M
+
+    def stood(self, missing: Sequence[float] | None, here: SE2) -> None:
+        """Take the share of what stands around that a map has not, once put together each of the three ways.
+
+        None where too little is seen, or nothing in the map looks so.
+        """
+        self._stood_at, self._asked = here, self._asked + 1
+        if missing is not None:
+            self._stood.misfits.append([_MAP_BLUR + one for one in missing])
+            self._decide()
+
+    def _decide(self) -> None:
+        by = self._told if self._told.settled or not self._stood.settled else self._stood
+        self.spin = by.verdict(independent=False, otherwise=self._first)
 
     def add(self, sweep: Sweep, here: SE2, turn: Turn) -> None:
         """Take the next sweep in the vehicle's axes, start_SE2_vehicle there, and what moves in a revolution."""
-        done = self._first == SKEWED or self._told.settled or len(self._told.misfits) >= _PAIRS
-        if done or not turn.tells:
+        if self._done or not turn.tells:
             return
         if not self._kept or _apart_m(self._kept[-1][1], here) >= _BETWEEN_M:
             self._kept.append((sweep, here, turn))
@@ -183,7 +221,7 @@ class SpinFinder:
             return
         before, there, turned = self._kept.popleft()
         self._told.compare(before, sweep, turned, turn, SE3.from_se2(there.inverse() @ here))
-        self.spin = self._told.verdict(independent=False, otherwise=self._first)
+        self._decide()
 
 
 @dataclass
@@ -199,8 +237,8 @@ class _Told:
 
         misfits, off_m = list[float](), list[float]()
         ahead = step.translation_m / np.linalg.norm(step.translation_m)  # what revolutions smear
-        before, here = _thinned(before), _thinned(here)
-        for spin in _EITHER:
+        before, here = thinned(before), thinned(here)
+        for spin in EITHER:
             surfaces = [_surfaces(put_together(*one)) for one in ((before, spin, turned), (here, spin, turn))]
             if any(points.size() < _LEAST_POINTS for points, _ in surfaces):
                 return
@@ -222,9 +260,10 @@ class _Told:
         spin, gain, _ = self._gains()
         if not self.settled:  # what another drive told is not held against all that this one tells
             return AS_IT_IS if len(self.misfits) >= _PAIRS and gain < 0 else otherwise
-        off_m = np.median(self.off_m, axis=0)
-        made_of_them = independent and off_m[1 + spin] > _MADE_OF_THEM * off_m[1]
-        return AS_IT_IS if gain < 0 else SKEWED if made_of_them else spin
+        if gain < 0:
+            return AS_IT_IS
+        off_m = np.median(self.off_m, axis=0) if independent else np.zeros(3)
+        return SKEWED if off_m[1 + spin] > _MADE_OF_THEM * off_m[1] else spin
 
     @property
     def settled(self) -> bool:
@@ -234,9 +273,17 @@ class _Told:
         _, gain, over = self._gains()
         return gain < -_SURE or (gain > _SURE and over > _SURER)
 
+    def agrees(self, spin: int) -> bool:
+        """Whether the few there are lie clearly best where they are put together as is assumed."""
+        if len(self.misfits) < _FEW_PAIRS:
+            return False
+        misfits = np.array(self.misfits)
+        over = np.delete(misfits, 1 + spin, axis=1) - misfits[:, 1 + spin, None]
+        return bool((over.mean(axis=0) > _SURE * over.std(axis=0, ddof=1) / math.sqrt(len(over))).all())
+
     def _contradicted(self, spin: int) -> bool:
         """Whether the few pairs there are lie less well on each other once they are put together as is assumed."""
-        if spin not in _EITHER or len(self.misfits) < _FEW_PAIRS:
+        if spin not in EITHER or len(self.misfits) < _FEW_PAIRS:
             return False
         misfits = np.array(self.misfits)
         gains = 1.0 - misfits[:, 1 + spin] / np.maximum(misfits[:, 1], 1e-12)
@@ -252,7 +299,7 @@ class _Told:
         return spin, gain, over
 
 
-def _thinned(sweep: Sweep) -> Sweep:
+def thinned(sweep: Sweep) -> Sweep:
     """Every so many-th point: as many as tell as well as all, in half of the time."""
     step = max(len(sweep.points_sensor_m) // _MOST_POINTS, 1)
     return Sweep(sweep.points_sensor_m[::step], sweep.intensity[::step])

@@ -42,7 +42,7 @@ def answer(
         status, reason, spoke = _of_fine(fine, settings)
         if not status.has_pose:
             return Estimate.without_pose(status, said("track", (), reason, None))
-        diagnostics = said("track", spoke, reason, fine.covariance)
+        diagnostics = said("track", spoke, reason, fine.answered)
         if upright is not None:
             matrix = upright.matrix
             diagnostics = replace(
@@ -51,7 +51,7 @@ def answer(
                 roll_rad=math.atan2(matrix[2, 1], matrix[2, 2]),
                 pitch_rad=-math.asin(max(-1.0, min(1.0, float(matrix[2, 0])))),
             )
-        return Estimate(status, fine.pose, fine.covariance, diagnostics, errors=fine.errors)
+        return Estimate(status, fine.pose, fine.answered, diagnostics, errors=fine.errors)
     phase = "search" if search.alive else "street" if coarse.street is not None else "lost"
     street = coarse.placed()
     if street is not None:
@@ -96,4 +96,6 @@ def _of_fine(fine: Fine, settings: JourneySettings) -> tuple[Status, str, tuple[
         return Status.DEGRADED, f"by odometry for {age_s:.1f} s", ("motion",)
     if fine.sigma_m > settings.warn_sigma_m:
         return Status.DEGRADED, f"sigma_m {fine.sigma_m:.2f} > {settings.warn_sigma_m:g}", spoke
+    if (sigma_m := largest_sigma(fine.answered[:2, :2])) > settings.warn_sigma_m:
+        return Status.DEGRADED, f"which way the lidar spins is not told yet: sigma_m {sigma_m:.2f}", spoke
     return Status.OK, "", spoke

@@ -40,6 +40,25 @@ class Fine:
         self._filter: LidarFilter | None = None
         self._step, self._since_sweep_s, self._alone_m = SE2(0.0, 0.0, 0.0), math.inf, 0.0
         self.stood_m = math.inf  # driven since what stands around was weighed
+        self._smear_m = np.zeros(2)
+
+    def smeared(self, along_m: DoubleArray) -> None:
+        """Take it that all of the map that was seen may lie so far off, in the vehicle's axes: (3,), 0 for sure."""
+        self._smear_m = along_m[:2]
+
+    def anew(self, along_m: DoubleArray) -> Fine:
+        """The same pose, of which is unsure what was seen smeared until now; nothing has confirmed it."""
+        self.smeared(along_m)
+        return Fine(self.pose, self.answered, self._lidar, self._settings)
+
+    @property
+    def answered(self) -> DoubleArray:
+        """The covariance (3, 3) of the pose, with what sweeps may be smeared by where no camera confirms it."""
+        if self.ok_age_s.get("visual", math.inf) <= self._settings.fresh_s:
+            return self.covariance
+        cos, sin = math.cos(self.pose.heading_rad), math.sin(self.pose.heading_rad)
+        off_m = np.array([[cos, -sin], [sin, cos], [0.0, 0.0]]) @ self._smear_m
+        return self.covariance + np.outer(off_m, off_m)
 
     @property
     def sigma_m(self) -> float:

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.spin import AS_IT_IS, REVOLUTION_S, SpinFinder, Turn, put_together
 from foldmap.lidar.observation import Observation
@@ -44,7 +46,7 @@ class Journey:
         self._moving, self._senses = Moving(), Senses(layers, self.settings.sweeps)
         outline = layers.outline if self.settings.deskew else None
         self.spin = SpinFinder(AS_IT_IS if outline is None else outline.spin)
-        self._swept_s = -math.inf
+        self._swept_s, self._smear_m = -math.inf, np.zeros(3)
         near = None if prior is None else Region(*prior, math.radians(10.0), "prior")
         self._coarse, self._search = Coarse(layers.street, near), Search(self.settings)
         self._cell = 0
@@ -87,6 +89,8 @@ class Journey:
             hint = Region(self._fine.pose, min(3 * self._fine.sigma_m + 5.0, self.settings.jump_m), _JUMP_RAD, "last")
             self._coarse.begin(hint)
             self._fine, self._restarts = None, self._restarts + 1
+        if self._fine is not None:
+            self._fine.smeared(self._smear_m)
         parts = self._fine, self._coarse, self._search, self._senses
         spent_s = time.perf_counter() - begin_s
         return answer(*parts, self._layers, self.settings, self._restarts, spent_s, self._upright)
@@ -175,8 +179,20 @@ class Journey:
         if not isinstance(sweep, Sweep) or event.at_once or not (known and self.settings.deskew):
             return sweep
         turn = Turn.level(self._moving.within(since_s if since_s < 1.5 * REVOLUTION_S else REVOLUTION_S))
+        assumed = self.spin.spin
         self.spin.add(sweep, here, turn)
+        self._ask_map(sweep, here, turn)
+        if self._fine is not None and self.spin.spin != assumed:  # where it is was told by sweeps of the wrong way
+            self._fine = self._fine.anew(turn.smear_m)
+        self._smear_m = np.zeros(3) if self.spin.told or self._layers.outline is None else turn.smear_m
         return put_together(sweep, self.spin.spin, turn)
+
+    def _ask_map(self, sweep: Sweep, here: SE2, turn: Turn) -> None:
+        """Which way the lidar spins, by what stands: put together the right way, more of it stands in the map."""
+        at = self._fine or max(self._search.alive, key=lambda one: one.evidence, default=None)
+        if self._layers.outline is None or at is None or not self.spin.asks_map(here, turn):
+            return
+        self.spin.stood(self._layers.outline.matcher.missing(sweep, turn, at.pose), here)
 
     def _stand(self, sweep: Sweep) -> None:
         """Lay what stands around on the map's outline: at the tracked pose, or everywhere, some headings now."""

@@ -92,14 +92,11 @@ class Senses:
             return ()
         ring, extract = event.frame.ring, self._layers.extract
         parts = zip(ring.names, ring.cameras, ring.vehicle_SE3_camera, event.frame.images, strict=True)
-        usable = [
-            (name, camera, pose, image)
-            for name, camera, pose, image in parts
-            if image is not None and image.shape[:2] == (camera.height_px, camera.width_px)
-        ]
+        usable = [part for part in parts if part[3] is not None]
         return tuple(
-            Query(name, camera, extract(image), None, inverse_rigid(vehicle_SE3_camera))
+            Query(name, camera.of_size(*image.shape[1::-1]), extract(image), None, inverse_rigid(vehicle_SE3_camera))
             for name, camera, vehicle_SE3_camera, image in self._some(usable, most)
+            if image is not None
         )
 
     def _some(self, every: Sequence[Part], most: int) -> tuple[Part, ...]:

@@ -17,7 +17,7 @@ from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.ground import height_above_ground
 from foldmap.lidar.mapping.lean import upright as set_upright
 from foldmap.lidar.mapping.moving import upright
-from foldmap.lidar.mapping.spin import spin_named
+from foldmap.lidar.mapping.spin import EITHER, Turn, put_together, spin_named, thinned
 from foldmap.lidar.marks.unfold import MarksMap
 from foldmap.lidar.observation import OWN_VEHICLE_M
 from foldmap.lidar.source import Sweep
@@ -142,6 +142,16 @@ class OutlineMatcher:
             float(prior.heading_rad + _TURN_RAD * (turn - turns)),
         )
         return OutlineMatch(pose, _covariance(curved), float(scores.max()), self._confirmed(seen, pose))
+
+    def missing(self, sweep: Sweep, turn: Turn, near: SE2) -> list[float] | None:
+        """Of what stands around near a pose, the share that the map has not, once put together each way (`EITHER`).
+
+        None where no way makes a match that is sure.
+        """
+        ways = [Around.of(put_together(thinned(sweep), spin, turn)) for spin in EITHER]
+        found = [one for seen in ways if (one := self.match(seen, near)) is not None]
+        sure = len(found) == len(EITHER) and any(one.sure for one in found)
+        return [1.0 - one.explained for one in found] if sure else None
 
     def _confirmed(self, seen: Around, pose: SE2) -> float:
         """Of what stands in the map and is in view, the share that is seen standing; 0 where none is in view."""

@@ -23,6 +23,7 @@ _INDEX_AGREES = 0.9  # an image's indices are believed when so many of its obser
 _AMBIGUOUS_PX = 0.1  # keypoints at most this much farther than the nearest (or twice as far) are candidates too
 _MOST_CANDIDATES = 8
 _LEAST_FRACTION = 0.5  # the smallest share of the observations that must be joined
+_ALIKE, _LEAST_PAIRS, _MOST_PAIRS = 0.95, 500, 5000  # of one point: share of the distance of any two, 0.2 of SIFT
 _DIMENSIONS = {"sift": 128, "superpoint": 256, "aliked-n16": 128, "xfeat": 64, "disk": 128, "r2d2": 128, "d2net": 512}
 
 
@@ -121,9 +122,25 @@ def join_features(
             f"lie within {tolerance_px:g} px of a {features.feature} keypoint{state.beyond}",
             "give the features that the model was made from, in pixels of the same image size",
         )
+    _require_alike(tracks.point[joined], state.descriptors[joined])
     point = (np.cumsum(left) - 1)[tracks.point[joined]].astype(np.int64)
     kept = Tracks(point, tracks.image[joined], tracks.xy_px[joined], state.descriptors[joined])
     return replace(scene, points_world=scene.points_world[left], tracks=kept, feature=features.feature)
+
+
+def _require_alike(point: IntArray, descriptors: AnyArray) -> None:
+    """Refuse descriptors that tell nothing of their points: in another order than the keypoints, or of other photos."""
+    order = np.argsort(point, kind="stable")
+    same = point[order[1:]] == point[order[:-1]]
+    pairs = np.stack([order[:-1][same], order[1:][same]])
+    if pairs.shape[1] < _LEAST_PAIRS:
+        return
+    one, again = pairs[:, :: -(-pairs.shape[1] // _MOST_PAIRS)]
+    seen, other = (descriptors[again].astype(np.float32), descriptors[np.roll(again, len(again) // 2)])
+    alike, unlike = (float(np.median(np.linalg.norm(seen - of, axis=1))) for of in (descriptors[one], other))
+    if alike > _ALIKE * unlike:
+        said = f"descriptors of one point are as unlike as those of others ({alike:.3g} and {unlike:.3g} apart)"
+        raise MapInputError(said, "give keypoints and descriptors of one extraction, in one order, of these photos")
 
 
 def join_global_descriptors(scene: SceneModel, source: GlobalSource) -> SceneModel:
