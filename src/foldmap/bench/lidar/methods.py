@@ -133,11 +133,14 @@ def ncc_of(codec: Codec) -> NccMatcher:
 
 
 def localizer_of(
-    codec: Codec, fits: TownFits, half_m: tuple[float, float], normalized: bool = False
+    codec: Codec, fits: TownFits, half_m: tuple[float, float], normalized: bool = False, lines: float = 0.0
 ) -> ContrastLocalizer:
-    """The lidar localizer in a codec's maps, with thresholds fitted for this codec; ``normalized``: by overlap."""
+    """The lidar localizer in a codec's maps, with thresholds fitted for this codec.
+
+    ``normalized``: by overlap. ``lines``: the share of lines that is taken off, as of the codec's maps.
+    """
     is_contrast = isinstance(codec, ContrastMapCodec)
-    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast), normalized)
+    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast, lines), normalized, lines)
 
 
 def online_of(method: Method, half_m: tuple[float, float]) -> OnlineLocalizer:
