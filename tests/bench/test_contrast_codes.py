@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bench_scene import painted_drive, painted_raster
-from scipy.ndimage import uniform_filter1d
 
 from foldmap.bench.lidar.baselines.contrast import local_contrast, nearest_levels
 from foldmap.bench.lidar.baselines.contrast_codec import KINDS, ContrastMapCodec
@@ -170,18 +169,14 @@ def test_thresholds_are_fitted_once_a_code(fits: TownFits) -> None:
     assert few.thresholds(few.codec("1bit", 0.2), is_contrast=True) == {}  # too few to calibrate on: the defaults
 
 
-def test_lines_are_taken_off_as_of_marks(fits: TownFits) -> None:
+def test_lines_are_taken_off_maps_as_of_marks(fits: TownFits) -> None:
     painted = painted_raster(0.1, 200)
     raster = RasterMap(painted.grid, painted.intensity, np.ones_like(painted.observed))
     rails = raster.intensity.copy()
     rails[90:93] += 0.5  # along the rows
     seen, every = (rails, raster.observed, 0.1), local_contrast(rails, raster.observed, 0.1)
-    ahead = local_contrast(*seen, 0.3, ahead=True)
-    inner = np.s_[:, 20:-20]
-    plain = every - np.float32(0.3) * uniform_filter1d(every.astype(np.float64), 41, axis=1)  # of 4 m
-    np.testing.assert_allclose(ahead[inner], plain[inner], atol=1e-4)
     rail, less = every[91, 20:-20].mean(), local_contrast(*seen, 0.3)[91, 20:-20].mean()
-    assert less == pytest.approx(0.7 * rail, rel=0.02)  # a map's lines run any way, these along the rows
+    assert less == pytest.approx(0.7 * rail, rel=0.02)
     folded = ContrastMap(replace(raster, intensity=rails), lines=0.3)
     values, _ = folded.embedding(raster.grid)
     np.testing.assert_array_equal(np.asarray(values)[0], local_contrast(*seen, 0.3))

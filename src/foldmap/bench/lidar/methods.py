@@ -137,10 +137,11 @@ def localizer_of(
 ) -> ContrastLocalizer:
     """The lidar localizer in a codec's maps, with thresholds fitted for this codec.
 
-    ``normalized``: by overlap. ``lines``: the share of lines that is taken off, as of the codec's maps.
+    ``normalized``: by overlap. ``lines``: the share of lines that is taken off maps that are no contrast yet.
     """
     is_contrast = isinstance(codec, ContrastMapCodec)
-    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast, lines), normalized, lines)
+    share = 0.0 if is_contrast else lines
+    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast, share), normalized, share)
 
 
 def online_of(method: Method, half_m: tuple[float, float]) -> OnlineLocalizer:

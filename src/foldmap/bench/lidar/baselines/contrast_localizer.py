@@ -28,7 +28,7 @@ class ContrastMap:
         normalized: bool = False,
         lines: float = 0.0,
     ) -> None:
-        self.grid, self.thresholds, self.normalized, self._lines = raster.grid, thresholds, normalized, lines
+        self.grid, self.thresholds, self.normalized = raster.grid, thresholds, normalized
         values = raster.intensity
         if not is_contrast:
             values = local_contrast(values, raster.observed, raster.grid.resolution_m, lines)
@@ -41,8 +41,8 @@ class ContrastMap:
 
     def embed_observation(self, observation: Observation) -> FloatArray:
         """See `DecodedMap`."""
-        seen = observation.intensity, observation.observed, observation.resolution_m
-        return local_contrast(*seen, self._lines, ahead=True)[None]
+        own = local_contrast(observation.intensity, observation.observed, observation.resolution_m)
+        return own[None]
 
 
 class ContrastLocalizer:
@@ -54,11 +54,11 @@ class ContrastLocalizer:
         is_contrast: bool = False,  # whether the rasters hold contrast already
         thresholds: Callable[[], dict[str, float]] = dict,  # of the code; none are the defaults
         normalized: bool = False,  # whether scores are by overlap, as those of masked NCC
-        lines: float = 0.0,  # share of lines that is taken off observations, and off rasters that hold no contrast
+        lines: float = 0.0,  # share that is taken off rasters that hold no contrast
     ) -> None:
         self.half_m, self.is_contrast, self.normalized, self.lines = half_m, is_contrast, normalized, lines
         self.name = "localizer by overlap" if normalized else "localizer"
-        self.name += LINES_OFF if lines and not is_contrast else ""
+        self.name += LINES_OFF if lines else ""
         self._matcher, self._thresholds = EmbeddingMatcher(*half_m), thresholds
         self._last: tuple[RasterMap, ContrastMap] | None = None
 
