@@ -18,10 +18,10 @@ def town_fits(board: Board, resolution_m: float) -> TownFits:
     return board.shared(("town fits", resolution_m), lambda: TownFits(resolution_m, HALF_M))  # type: ignore[no-any-return]
 
 
-def raw_and_sparse(board: Board, resolution_m: float) -> list[Codec]:
-    """The uncompressed map, the best simple code and the one-bit map."""
-    fits = town_fits(board, resolution_m)
-    return [ImageMapCodec("raw16"), *(fits.codec(kind, pixel_m) for kind, pixel_m in (("sparse", 0.2), ("1bit", 0.4)))]
+def raw_and_sparse(board: Board, resolution_m: float, lines: float = 0.0) -> list[Codec]:
+    """The uncompressed map, the best simple code and the one-bit map; of both a share of lines is taken off."""
+    fits, kinds = town_fits(board, resolution_m), (("sparse", 0.2), ("1bit", 0.4))
+    return [ImageMapCodec("raw16"), *(fits.codec(kind, pixel_m, lines) for kind, pixel_m in kinds)]
 
 
 def strong_codecs(board: Board, resolution_m: float, every: bool = False) -> list[Codec]:
@@ -41,7 +41,7 @@ def matched(board: Board, resolution_m: float, codecs: Sequence[Codec], *, ncc: 
     return methods + ([Method(codec, ncc_of(codec)) for codec in codecs] if ncc else [])
 
 
-def by_overlap(board: Board, resolution_m: float, codecs: Sequence[Codec]) -> list[Method]:
+def by_overlap(board: Board, resolution_m: float, codecs: Sequence[Codec], lines: float = 0.0) -> list[Method]:
     """Codecs with the localizer whose scores are by overlap, as those of masked NCC."""
     fits = town_fits(board, resolution_m)
-    return [Method(codec, localizer_of(codec, fits, HALF_M, normalized=True)) for codec in codecs]
+    return [Method(codec, localizer_of(codec, fits, HALF_M, normalized=True, lines=lines)) for codec in codecs]

@@ -82,6 +82,10 @@ class PaperFigures:
         codecs = raw_and_sparse(board, resolution_m)
         methods = matched(board, resolution_m, codecs, ncc=False)
         methods += by_overlap(board, resolution_m, [one for one in codecs if not one.name.startswith("sparse")])
+        code = self.asked.code(board)
+        if code.recipe.lines > 0:  # what marks leave out of lines, others leave out, too
+            less = code.recipe.lines
+            methods += by_overlap(board, resolution_m, raw_and_sparse(board, resolution_m, less), less)
         one_bit = ThresholdMapCodec(0.4)  # with plain correlation it tells more along a street than others do
         methods.append(Method(one_bit, ncc_of(one_bit)))
         if self.learned:
@@ -91,7 +95,7 @@ class PaperFigures:
                 yield Line(self.number, "the learned code", None, note=str(skipped))
             else:
                 methods.insert(0, Method(LearnedCodec(bundle), EmbeddingMatcher(*HALF_M)))
-        methods.insert(0, Method(MarksCodec(self.asked.code(board)), EmbeddingMatcher(*HALF_M)))
+        methods.insert(0, Method(MarksCodec(code), EmbeddingMatcher(*HALF_M)))
         alone = dict(zip((m.name for m in methods), self.asked.answers(board, methods), strict=True))
         localized: dict[str, tuple[Predictions, Predictions]] = {}
         for method in methods:

@@ -32,6 +32,7 @@ from foldmap.errors import ConfigError, MapFormatError, MapInputError
 from foldmap.geometry import SE2
 from foldmap.lidar.observation import rasterize
 from foldmap.lidar.pairs.sampling import RasterPair
+from foldmap.lidar.source import RasterMap
 from foldmap.localize.lidar.confidence import ConfidenceThresholds
 
 HALF_M = (7.0, 7.0)
@@ -166,6 +167,24 @@ def test_thresholds_are_fitted_once_a_code(fits: TownFits) -> None:
     assert folded.thresholds == found
     few = TownFits(0.1, HALF_M, pairs=painted_pairs(4))
     assert few.thresholds(few.codec("1bit", 0.2), is_contrast=True) == {}  # too few to calibrate on: the defaults
+
+
+def test_lines_are_taken_off_maps_as_of_marks(fits: TownFits) -> None:
+    painted = painted_raster(0.1, 200)
+    raster = RasterMap(painted.grid, painted.intensity, np.ones_like(painted.observed))
+    rails = raster.intensity.copy()
+    rails[90:93] += 0.5  # along the rows
+    seen, every = (rails, raster.observed, 0.1), local_contrast(rails, raster.observed, 0.1)
+    rail, less = every[91, 20:-20].mean(), local_contrast(*seen, 0.3)[91, 20:-20].mean()
+    assert less == pytest.approx(0.7 * rail, rel=0.02)
+    folded = ContrastMap(replace(raster, intensity=rails), lines=0.3)
+    values, _ = folded.embedding(raster.grid)
+    np.testing.assert_array_equal(np.asarray(values)[0], local_contrast(*seen, 0.3))
+    codec = fits.codec("1bit", 0.2, 0.3)
+    assert codec.name == "1bit-20cm, lines off"
+    assert (codec.quantize(raster).codes != fits.codec("1bit", 0.2).quantize(raster).codes).any()
+    assert localizer_of(codec, fits, HALF_M, lines=0.3).name == "localizer"  # the code says so
+    assert localizer_of(ImageMapCodec("raw16"), fits, HALF_M, lines=0.3).name == "localizer, lines off"
 
 
 def test_a_window_of_the_contrast_map() -> None:

@@ -143,7 +143,9 @@ def test_the_street_rows(board: Board, asked: StreetProtocol, monkeypatch: pytes
 
 def test_the_paper_s_figures_of_a_street(board: Board, asked: StreetProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     board.shared(("town fits", 0.2), town_fits)
-    monkeypatch.setattr("benchmarks.lidar.streets.raw_and_sparse", lambda board, resolution_m: [ImageMapCodec("raw16")])
+    monkeypatch.setattr(
+        "benchmarks.lidar.streets.raw_and_sparse", lambda board, resolution_m, lines=0.0: [ImageMapCodec("raw16")]
+    )
     row = PaperFigures(11, "painted", asked, most_bit_m2=1e9, most_lateral_cm=0.0)
     lines = {line.name: line for line in row.lines(board)}
     assert lines["foldmap-tiny-marks: payload"].verdict == "met"

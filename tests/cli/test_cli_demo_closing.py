@@ -41,7 +41,7 @@ def raster_about(world: TownWorld, place_m: DoubleArray) -> RasterMap:
     return source.read(row, col, 1536, 1024)
 
 
-@pytest.mark.parametrize(("name", "apart"), [("marks-fine-6", 0.1), ("marks-fine-7", 0.05)])
+@pytest.mark.parametrize(("name", "apart"), [("marks-fine-6", 0.1), ("marks-fine-8", 0.05)])
 def test_a_closed_street_is_noticed_and_patched(
     name: str, apart: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,7 +171,7 @@ def test_a_report_shows_codes_and_picture(
     out, page = tmp_path / "map.fold", tmp_path / "page"
     ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--report", page, "--json").done()
     tried = json.loads(ran.out)["tried"]
-    assert [one["model"] for one in tried] == ["marks-fine-7", "marks-fine-5"]
+    assert [one["model"] for one in tried] == ["marks-fine-8", "marks-fine-5"]
     words = (page / "raster.html").read_text()
     assert words.count("<img ") == 2
     assert all(one["model"] in words for one in tried)

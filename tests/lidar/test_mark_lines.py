@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates, uniform_filter1d
+from scipy.ndimage import map_coordinates
 
-from foldmap.lidar.marks.lines import LINE_M, less_ahead, less_lines
-from foldmap.types import BoolArray, FloatArray
+from foldmap.lidar.marks.lines import less_lines
+from foldmap.types import FloatArray
 
 CELL_M = 0.15
 
@@ -46,26 +46,7 @@ def test_a_line_s_mean_is_that_of_what_is_seen_of_it() -> None:
     np.testing.assert_allclose(left[30:-30, 30:-30], expected[30:-30, 30:-30], atol=1e-4)
 
 
-def test_what_a_vehicle_sees_is_less_its_mean_ahead() -> None:
-    rng = np.random.default_rng(1)
-    image, seen = rng.normal(size=(90, 240)).astype(np.float32), rng.random((90, 240)) < 0.6
-    image[~seen] = 0
-    side = 2 * round(0.5 * LINE_M / 0.05) + 1
-
-    def mean(values: FloatArray | BoolArray) -> FloatArray:
-        filtered: FloatArray = uniform_filter1d(values.astype(float), side, axis=1, mode="constant")
-        return filtered
-
-    told = seen & (mean(seen) >= 0.25)
-    expected = np.where(told, image - 0.5 * mean(image) / np.maximum(mean(seen), 1e-9), image)
-    less_ahead(image, seen, 0.05, 0.5)
-    np.testing.assert_allclose(image, expected, atol=1e-4)
-
-
 def test_nothing_of_its_own_is_taken_off_what_is_seen_alone() -> None:
     alone, seen = np.zeros((80, 80), np.float32), np.zeros((80, 80), bool)
     alone[40, 40], seen[40, 40] = 3.0, True
     np.testing.assert_array_equal(less_lines(alone, seen, CELL_M, 1.0), alone)
-    image = alone.copy()
-    less_ahead(image, seen, 0.05, 1.0)
-    np.testing.assert_array_equal(image, alone)

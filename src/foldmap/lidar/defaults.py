@@ -15,7 +15,7 @@ from foldmap.training.model_bytes import read_info, read_model_file
 DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about half as much again
 RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training,
 _MOST_STEP = 3  # after so many along a side were made one
-_READ_ONLY = {"marks-fine-6.safetensors"}  # maps name them; nothing is folded with them any more
+_READ_ONLY = {f"marks-fine-{number}.safetensors" for number in (6, 7)}  # maps name them; none is folded with them
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 

@@ -133,11 +133,15 @@ def ncc_of(codec: Codec) -> NccMatcher:
 
 
 def localizer_of(
-    codec: Codec, fits: TownFits, half_m: tuple[float, float], normalized: bool = False
+    codec: Codec, fits: TownFits, half_m: tuple[float, float], normalized: bool = False, lines: float = 0.0
 ) -> ContrastLocalizer:
-    """The lidar localizer in a codec's maps, with thresholds fitted for this codec; ``normalized``: by overlap."""
+    """The lidar localizer in a codec's maps, with thresholds fitted for this codec.
+
+    ``normalized``: by overlap. ``lines``: the share of lines that is taken off maps that are no contrast yet.
+    """
     is_contrast = isinstance(codec, ContrastMapCodec)
-    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast), normalized)
+    share = 0.0 if is_contrast else lines
+    return ContrastLocalizer(half_m, is_contrast, lambda: fits.thresholds(codec, is_contrast, share), normalized, share)
 
 
 def online_of(method: Method, half_m: tuple[float, float]) -> OnlineLocalizer:

@@ -49,8 +49,7 @@ class MarkRecipe:
         query_smooth_m, query_window_m: of the observation's contrast.
         told: contrast that it is worth to tell twice as much of the place as the marks around; 0 in older models.
         price: contrast that a bit of the tile must bring; 0 in older models: bits are not weighed.
-        lines: share of what goes on along a line that is taken off, here and of the observation (see
-            `foldmap.lidar.marks.lines`); 0 in older models.
+        lines: share of what goes on along a line that is taken off (`foldmap.lidar.marks.lines`); 0 in older models.
     """
 
     cell_m: float = 0.15

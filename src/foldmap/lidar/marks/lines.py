@@ -3,8 +3,8 @@
     contrast --which way lines run around here--> direction --mean over 4 m along it--> line --a share of it off--> rest
 
 A stripe tells where one is across it, and fills any budget of marks with that; what tells the place along a street is
-faint beside it. With a share of the stripes taken off, in the map and in what is matched with it, it can compete. A
-prediction along the street, so to say; the rest is left, as stripes have to tell across.
+faint beside it. With a share of the stripes taken off, it can compete. A prediction along the street, so to say; the
+rest is left, as stripes have to tell across. What is matched with a map keeps its lines: fewer of them meet marks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNIT = 1024  # whole numbers add up alike in any order
 
 
 def less_lines(bright: FloatArray, seen: BoolArray, cell_m: float, share: float) -> FloatArray:
-    """Contrast (H, W) less a share of the mean along the line through each cell, float32; of a map.
+    """Contrast (H, W) less a share of the mean along the line through each cell, float32.
 
     Lines run the way in which their means are largest, of 24, in the square of `AROUND_M` around a cell.
 
@@ -54,28 +54,6 @@ def less_lines(bright: FloatArray, seen: BoolArray, cell_m: float, share: float)
         np.maximum(most, energy, out=most)
     lines = _line_means(bright, seen, steps, ways, reach, 1)
     return np.asarray(bright - np.float32(share) * lines, np.float32)
-
-
-@numba.njit(nogil=True, cache=True)
-def less_ahead(image: FloatArray, seen: BoolArray, pixel_m: float, share: float) -> None:
-    """Take a share of the mean along the line through each pixel off an image (H, W); of what a vehicle sees.
-
-    Lines run as the vehicle is headed, along the rows: rings on the ground would be lines of their own.
-    """
-    height, width = image.shape
-    reach = max(1, round(0.5 * LINE_M / pixel_m))
-    enough = _LEAST_HELD * (2 * reach + 1)
-    sums, counts = np.zeros(width + 1), np.zeros(width + 1, np.int64)
-    for row in range(height):
-        for col in range(width):
-            held = seen[row, col]
-            sums[col + 1] = sums[col] + (image[row, col] if held else 0.0)
-            counts[col + 1] = counts[col] + held
-        for col in range(width):
-            first, end = max(0, col - reach), min(width, col + reach + 1)
-            count = counts[end] - counts[first]
-            if seen[row, col] and count >= enough:
-                image[row, col] -= share * (sums[end] - sums[first]) / count
 
 
 @numba.njit(nogil=True, cache=True)

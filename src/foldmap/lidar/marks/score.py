@@ -16,7 +16,6 @@ import numpy as np
 
 from foldmap.lidar.marks.choose import MarkRecipe
 from foldmap.lidar.marks.contrast import contrast
-from foldmap.lidar.marks.lines import less_ahead
 from foldmap.types import BoolArray, DoubleArray, FloatArray, IntArray
 
 _DARKEST, _BRIGHTEST = -2.0, 3.0  # brighter says no more of where the paint is, and one reflector outvotes it
@@ -26,10 +25,7 @@ _FULL_WEIGHT = 0.3  # of the Gaussian on observed pixels; what is seen through l
 def query_image(intensity: FloatArray, observed: BoolArray, resolution_m: float, recipe: MarkRecipe) -> FloatArray:
     """Contrast of an observation, float32 (H, W), clipped, and less where little is observed; 0 where nothing is."""
     values, weight, _ = contrast(intensity, observed, resolution_m, recipe.query_smooth_m, recipe.query_window_m)
-    image = np.asarray(np.clip(values, _DARKEST, _BRIGHTEST) * np.minimum(weight / _FULL_WEIGHT, 1), np.float32)
-    if recipe.lines > 0:
-        less_ahead(image, weight > 0, resolution_m, recipe.lines)
-    return image
+    return np.asarray(np.clip(values, _DARKEST, _BRIGHTEST) * np.minimum(weight / _FULL_WEIGHT, 1), np.float32)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)

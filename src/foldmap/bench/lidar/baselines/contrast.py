@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from foldmap.lidar.marks.contrast import local_moments
+from foldmap.lidar.marks.lines import less_lines
 from foldmap.types import AnyArray, BoolArray, FloatArray
 
 WINDOW_M = 2.0  # reach of mean and spread to every side
@@ -13,11 +14,11 @@ _ROUNDS = 8
 _ROUNDING = 1e-4  # share of the mean under which a spread is float32 rounding
 
 
-def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: float) -> FloatArray:
+def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: float, lines: float = 0.0) -> FloatArray:
     """Intensity less the mean within 2 m (a square), over the spread there, within +-6; 0 where not observed.
 
     Mean and spread are of observed pixels; the spread is at least its median over the image, so that plain ground is
-    not amplified to noise. Float32 (H, W).
+    not amplified to noise. Float32 (H, W). Of the result the share ``lines`` of what goes on along a line is taken off.
     """
     if not observed.any():
         return np.zeros(intensity.shape, np.float32)
@@ -27,7 +28,8 @@ def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: flo
     mean, spread = local_moments(values, observed.astype(np.float32), side)
     floor = max(float(np.median(spread[observed])), _ROUNDING * abs(centre), 1e-12)
     contrast = np.clip((values - mean) / np.maximum(spread, floor), -CLIP, CLIP)
-    return np.where(observed, contrast, 0).astype(np.float32)
+    contrast = np.where(observed, contrast, 0).astype(np.float32)
+    return less_lines(contrast, observed, resolution_m, lines) if lines > 0 else contrast
 
 
 def nearest_levels(

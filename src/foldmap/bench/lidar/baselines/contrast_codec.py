@@ -36,6 +36,9 @@ KINDS = {
 }
 
 
+LINES_OFF = ", lines off"
+
+
 class Coders(NamedTuple):
     """Fitted models of the context coder."""
 
@@ -57,6 +60,7 @@ class ContrastMapCodec:
     kind: str  # of `KINDS`
     pixel_m: float  # a multiple of the map's resolution
     coders: Callable[["ContrastMapCodec"], Coders] = field(repr=False, compare=False)  # fitted where first needed
+    lines: float = 0.0  # share of what goes on along a line that is taken off (`foldmap.lidar.marks.lines`)
     name: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +68,7 @@ class ContrastMapCodec:
             raise ConfigError(f"no kind of contrast {self.kind!r}", f"choose from {', '.join(KINDS)}")
         if not self.pixel_m > 0:
             raise ConfigError(f"pixels of {self.pixel_m} m", "give a positive size")
-        object.__setattr__(self, "name", f"{self.kind}-{self.pixel_m * 100:g}cm")
+        object.__setattr__(self, "name", f"{self.kind}-{self.pixel_m * 100:g}cm{LINES_OFF if self.lines else ''}")
 
     def quantize(self, raster: RasterMap) -> Coded:
         """Levels and mask; errors where nothing was observed, or the pixel is no multiple of the resolution."""
@@ -73,7 +77,7 @@ class ContrastMapCodec:
         seen = weight > 0
         if not seen.any():
             raise MapInputError("the map has no observed pixel", "give a map with observed ground")
-        contrast = local_contrast(mean, seen, factor * raster.grid.resolution_m)
+        contrast = local_contrast(mean, seen, factor * raster.grid.resolution_m, self.lines)
         codes = nearest_levels(contrast, seen, kind.levels, kind.disagreement)
         mask = block_sum(raster.observed.astype(np.float32), _cell_px(raster.grid)) > 0
         known = block_sum(_spread_out(mask, raster.grid).astype(np.float32), factor) > 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from foldmap.bench.lidar.baselines.contrast import local_contrast
+from foldmap.bench.lidar.baselines.contrast_codec import LINES_OFF
 from foldmap.bench.lidar.cases import BenchQuery, Match, Search
 from foldmap.bench.lidar.learned import EmbeddingMatcher, FilterOnline
 from foldmap.bench.lidar.online_protocol import Step
@@ -25,11 +26,12 @@ class ContrastMap:
         is_contrast: bool = False,
         thresholds: dict[str, float] | None = None,
         normalized: bool = False,
+        lines: float = 0.0,
     ) -> None:
         self.grid, self.thresholds, self.normalized = raster.grid, thresholds, normalized
         values = raster.intensity
         if not is_contrast:
-            values = local_contrast(values, raster.observed, raster.grid.resolution_m)
+            values = local_contrast(values, raster.observed, raster.grid.resolution_m, lines)
         self._contrast = RasterMap(raster.grid, values, raster.observed)
 
     def embedding(self, grid: MetricGrid) -> tuple[FloatArray, BoolArray]:
@@ -52,16 +54,19 @@ class ContrastLocalizer:
         is_contrast: bool = False,  # whether the rasters hold contrast already
         thresholds: Callable[[], dict[str, float]] = dict,  # of the code; none are the defaults
         normalized: bool = False,  # whether scores are by overlap, as those of masked NCC
+        lines: float = 0.0,  # share that is taken off rasters that hold no contrast
     ) -> None:
-        self.half_m, self.is_contrast, self.normalized = half_m, is_contrast, normalized
+        self.half_m, self.is_contrast, self.normalized, self.lines = half_m, is_contrast, normalized, lines
         self.name = "localizer by overlap" if normalized else "localizer"
+        self.name += LINES_OFF if lines else ""
         self._matcher, self._thresholds = EmbeddingMatcher(*half_m), thresholds
         self._last: tuple[RasterMap, ContrastMap] | None = None
 
     def map_of(self, decoded_map: RasterMap) -> ContrastMap:
         """The map for the localizer; that of the last raster is kept."""
         if self._last is None or self._last[0] is not decoded_map:
-            self._last = decoded_map, ContrastMap(decoded_map, self.is_contrast, self._thresholds(), self.normalized)
+            how = self._thresholds(), self.normalized, self.lines
+            self._last = decoded_map, ContrastMap(decoded_map, self.is_contrast, *how)
         return self._last[1]
 
     def match(self, query: BenchQuery, decoded_map: RasterMap, search: Search) -> Match:
@@ -79,7 +84,7 @@ class ContrastOnline(FilterOnline):
     def __init__(self, matcher: ContrastLocalizer) -> None:
         super().__init__(matcher.half_m)
         self._maps = matcher
-        self.name += " by overlap" if matcher.normalized else ""
+        self.name += matcher.name.removeprefix("localizer")
 
     def step(self, step: Step, decoded_map: Any) -> Match:
         """See `OnlineLocalizer`."""

@@ -38,11 +38,11 @@ class TownFits:
         self.resolution_m, self._half_m, self._count, self._seed = resolution_m, half_m, count, seed
         self._given = pairs
         self._coders: dict[str, Coders] = {}
-        self._thresholds: dict[tuple[str, bool], dict[str, float]] = {}
+        self._thresholds: dict[tuple[str, bool, float], dict[str, float]] = {}
 
-    def codec(self, kind: str, pixel_m: float) -> ContrastMapCodec:
+    def codec(self, kind: str, pixel_m: float, lines: float = 0.0) -> ContrastMapCodec:
         """A codec whose coder is fitted here."""
-        return ContrastMapCodec(kind, pixel_m, self.coders)
+        return ContrastMapCodec(kind, pixel_m, self.coders, lines)
 
     def settings(self) -> dict[str, float | str]:
         """What decides the fits, for kept answers."""
@@ -64,21 +64,21 @@ class TownFits:
             self._coders[codec.name] = Coders(*fitted)
         return self._coders[codec.name]
 
-    def thresholds(self, codec: Codec, is_contrast: bool) -> dict[str, float]:
+    def thresholds(self, codec: Codec, is_contrast: bool, lines: float = 0.0) -> dict[str, float]:
         """Thresholds for the localizer in a codec's maps; empty, which is the defaults, where matches are too few."""
-        key = codec.name, is_contrast
+        key = codec.name, is_contrast, lines
         if key not in self._thresholds:
-            self._thresholds[key] = self._calibrated(codec, is_contrast)
+            self._thresholds[key] = self._calibrated(codec, is_contrast, lines)
         return self._thresholds[key]
 
-    def _calibrated(self, codec: Codec, is_contrast: bool) -> dict[str, float]:
+    def _calibrated(self, codec: Codec, is_contrast: bool, lines: float) -> dict[str, float]:
         maps, pairs = [], []
         for pair in self.pairs:
             try:
                 decoded = codec.decode(codec.encode(raster_of(pair, self.resolution_m)))
             except MapInputError:
                 continue
-            maps.append(ContrastMap(decoded, is_contrast))
+            maps.append(ContrastMap(decoded, is_contrast, lines=lines))
             pairs.append(pair)
         found = match_features(maps, pairs, self.resolution_m, range(len(pairs)), len(pairs), seed=self._seed)
         try:
