@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from foldmap.bench.lidar.drive import Drive
     from foldmap.lidar.bundle import Bundle
     from foldmap.lidar.marks.model import MarksModel
-    from foldmap.lidar.source import RasterMap
+    from foldmap.lidar.source import RasterMap, RasterSource
 
 Report = Callable[[int, int], None]
 
@@ -77,6 +77,18 @@ class Board:
             return self.shared(("marks", resolution_m), lambda: default_marks(resolution_m))  # type: ignore[no-any-return]
         except ModelError as error:
             raise RowSkipped(f"skipped: {error.message}") from error
+
+    def marks_of(self, source: RasterSource) -> MarksModel:
+        """Those of the shipped marks that ``foldmap fold`` takes for a map; errors as `marks`."""
+        from foldmap.lidar.defaults import marks_for
+        from foldmap.lidar.source import observed_about_m2
+        from foldmap.localize.lidar.choosing import best_code, simulated_places, try_codes
+
+        models = marks_for(source.grid.resolution_m)
+        if len(models) < 2:
+            return self.marks(source.grid.resolution_m)
+        trials = try_codes(models, simulated_places(source), source.grid.resolution_m)
+        return models[best_code(trials, observed_about_m2(source))]
 
     def recordings(self, name: str) -> Path:
         """A file or folder of the recordings.

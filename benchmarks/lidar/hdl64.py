@@ -20,9 +20,7 @@ from foldmap.bench.lidar.marks import MarksCodec
 from foldmap.bench.lidar.predict import Predictions, predict_all
 from foldmap.bench.lidar.protocol import DriveProtocol
 from foldmap.bench.lidar.tables import matching_row
-from foldmap.lidar.defaults import marks_for
 from foldmap.lidar.marks.model import MarksModel
-from foldmap.localize.lidar.choosing import best_code, simulated_places, try_codes
 
 RECORDING = "kitti-hdl64"
 
@@ -77,16 +75,8 @@ class StreetProtocol:
 
     def code(self, board: Board) -> MarksModel:
         """Those of the shipped marks that ``foldmap fold`` takes for the whole map."""
-
-        def choose() -> MarksModel:
-            protocol, models = self.protocol(board), marks_for(self.resolution_m)  # missing recordings are said first
-            if len(models) < 2:
-                return board.marks(self.resolution_m)
-            source = protocol.maps.without(0, -1)
-            trials = try_codes(models, simulated_places(source), self.resolution_m)
-            return models[best_code(trials, source.observed_m2)]
-
-        return board.shared(("code", self), choose)  # type: ignore[no-any-return]
+        whole = self.protocol(board).maps  # missing recordings are the first thing to say
+        return board.shared(("code", self), lambda: board.marks_of(whole.without(0, -1)))  # type: ignore[no-any-return]
 
     def marks(self, board: Board) -> Predictions:
         """The answers of the default code."""

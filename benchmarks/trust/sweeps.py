@@ -98,8 +98,11 @@ class LidarMaps:
         return f"{place.name}, {100 * place.resolution_m:.0f} cm, {code}"
 
     def model(self, board: TrustBoard, place: LidarPlace, code: str) -> Bundle | MarksModel:
-        """The shipped code of a place's resolution."""
-        return board.marks(place.resolution_m) if code == "marks" else board.bundle(place.resolution_m)
+        """The shipped code of a place's resolution; of marks what folding takes for its map."""
+        if code != "marks":
+            return board.bundle(place.resolution_m)
+        board.marks(place.resolution_m)  # where there are none nothing is read
+        return board.shared(("marks of", self, place), lambda: board.marks_of(self.raster(board, place)))  # type: ignore[no-any-return]
 
     def file(self, board: TrustBoard, place: LidarPlace, code: str) -> Path:
         """The whole map, folded."""
