@@ -27,8 +27,8 @@ def local_contrast(intensity: FloatArray, observed: BoolArray, resolution_m: flo
     values = np.where(observed, intensity - centre, 0).astype(np.float32)
     mean, spread = local_moments(values, observed.astype(np.float32), side)
     floor = max(float(np.median(spread[observed])), _ROUNDING * abs(centre), 1e-12)
-    contrast = np.clip((values - mean) / np.maximum(spread, floor), -CLIP, CLIP)
-    contrast = np.where(observed, contrast, 0).astype(np.float32)
+    contrast: FloatArray = np.clip((values - mean) / np.maximum(spread, floor), -CLIP, CLIP).astype(np.float32)
+    contrast = np.where(observed, contrast, np.float32(0))
     return less_lines(contrast, observed, resolution_m, lines) if lines > 0 else contrast
 
 
