@@ -163,6 +163,18 @@ def _bad_image(folder: Path, kind: str) -> Path:
     return path
 
 
+def test_one_bad_image_leaves_the_others(run: Run, town: Path, tmp_path: Path, perfect: None) -> None:
+    shutil.copytree(town / "crops", tmp_path / "crops")
+    good = len(list((tmp_path / "crops").iterdir()))
+    _bad_image(tmp_path / "crops", "other size")
+    out = tmp_path / "x.jsonl"
+    ran = run("street", "retrieve", town / "map.fold", tmp_path / "crops", "-o", out).done()
+    assert "left out: bad.png: an aerial crop of 90 x 40 px" in ran.err
+    status = {line["observation"]: line["status"] for line in lines_of(out)}
+    assert status.pop("bad.png") == "no_observation"
+    assert (len(status), set(status.values())) == (good, {"ok"})
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -203,7 +215,8 @@ def test_what_cannot_be_retrieved(run: Run, town: Path, tmp_path: Path, argument
     (tmp_path / "bare").mkdir()
     shutil.copytree(town / "ring", tmp_path / "resized")
     camera = json.loads((town / "ring" / "ring.json").read_text())["cameras"][0]["name"]
-    Image.fromarray(np.zeros((72, 72, 3), np.uint8)).save(tmp_path / "resized" / camera / "0.png")
+    for frame in (0, 1):  # of one alone the other is answered
+        Image.fromarray(np.zeros((72, 72, 3), np.uint8)).save(tmp_path / "resized" / camera / f"{frame}.png")
     Image.fromarray(np.zeros((72, 96, 3), np.uint8)).save(tmp_path / "moonlit" / "moon" / "0.png")
     paths = {
         "RING": town / "ring",

@@ -36,8 +36,9 @@ class StreetObservations:
         poses: world_SE2_ego where each was taken, where what was brought says so.
         maps: name of the street map of each, where what was brought says so.
         truth: number -> true graph in the ego frame, where what was brought has one.
-        notes: what is missing or left out, for people.
+        notes: what is missing or left out, for people; complete once all were read.
         crs: of the poses; empty where nobody says.
+        damaged: numbers of those that could not be used so far.
     """
 
     names: tuple[str, ...]
@@ -47,19 +48,28 @@ class StreetObservations:
     truth: Callable[[int], LaneGraph] | None = None
     notes: list[str] = field(default_factory=list)
     crs: str = ""
+    damaged: set[int] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def read(self, number: int) -> Observation | None:
-        """Decode one observation; a MapInputError names the one that cannot be used."""
+        """Decode one observation; None where nothing was seen, or where it cannot be used, which is noted.
+
+        A MapInputError names the last one where none of all can be used.
+        """
         try:
             return self.decode(number)
         except MapInputError as error:
             name = self.names[number]
-            if name in error.message:
-                raise
-            raise MapInputError(f"{name}: {error.message}", error.cure) from error
+            said = error.message if name in error.message else f"{name}: {error.message}"
+            if number not in self.damaged:
+                self.damaged.add(number)
+                if len(self.damaged) <= _NAMED + 1:
+                    self.notes.append(f"left out: {said}" if len(self.damaged) <= _NAMED else "more cannot be used")
+            if len(self.damaged) == len(self):
+                raise MapInputError(said, error.cure) from error
+            return None
 
     def placed(self, poses: Path | None) -> list[SE2]:
         """Where each was taken, as what was brought says, else a file; a ConfigError where nothing says so."""

@@ -160,8 +160,7 @@ def find_new_lanes(
         layer = town.street
         network = read_street_model(model) if model is not None else layer_model(layer)
         seen, mapped, poses = _opened(layer, source, region, network)
-        numbers = mapped.without_lanes(poses, free_m)
-        notes = list(seen.notes)
+        numbers, notes = mapped.without_lanes(poses, free_m), seen.notes
         if len(numbers) < len(seen):
             left_out = len(seen) - len(numbers)
             notes.append(f"{left_out} of {len(seen)} observations are where the map has lanes: left out")
