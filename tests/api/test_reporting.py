@@ -11,7 +11,10 @@ import pytest
 from drive_answers import COUNT, answered_drive
 from typer.testing import CliRunner
 
+from foldmap.api.folding import StreetOptions, fold
 from foldmap.api.judging.reporting import report_run
+from foldmap.api.judging.runs import map_ground
+from foldmap.api.opened import open as open_map
 from foldmap.cli.app import app
 from foldmap.errors import MapInputError
 from foldmap.localize.tail import Tail
@@ -89,3 +92,17 @@ def test_the_verb_writes_the_page_and_no_other_kind_of_file(tmp_path: Path) -> N
     for wrong in (truth, tmp_path / "run.pdf"):
         assert CliRunner().invoke(app, [*words, str(wrong)]).exit_code == 2
     assert truth.read_bytes() == before
+
+
+def test_lanes_are_drawn_along_their_whole_length(tmp_path: Path) -> None:
+    """Of a straight lane a file keeps its ends alone."""
+    line = {"type": "LineString", "coordinates": [[0.0, 2.0], [30.0, 2.0]]}
+    feature = {"type": "Feature", "properties": {}, "geometry": line}
+    (tmp_path / "lane.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    fold(tmp_path / "lane.geojson", tmp_path / "lane.fold", street=StreetOptions(spacing=0.0))
+    with open_map(tmp_path / "lane.fold") as town:
+        points = map_ground(town, "street", np.full(3, -np.inf), np.array([20.0, np.inf, np.inf]))
+    east_m = np.sort(points[:, 0])
+    assert (np.diff(east_m) <= 1.0).all()
+    assert (east_m[0], east_m[-1]) == pytest.approx((0.0, 20.0), abs=0.6)
+    np.testing.assert_allclose(points[:, 1], 2.0, atol=0.2)

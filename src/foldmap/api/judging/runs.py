@@ -9,9 +9,10 @@ import numpy as np
 
 from foldmap.api.judging.answers import Answers, read_answers
 from foldmap.api.opened import FoldedMap
+from foldmap.street.graph.chains import resample
 from foldmap.types import DoubleArray
 
-_MOST_PX = 6000
+_MOST_PX, _LANE_STEP_M = 6000, 0.5
 _ESTIMATES = "estimates.txt"
 
 
@@ -58,10 +59,8 @@ def map_ground(town: FoldedMap, kind: str, low: DoubleArray, high: DoubleArray) 
     if kind == "visual":
         points = np.asarray(town.visual.whole().points_world, np.float64)
     elif kind == "street":
-        graphs = [town.street.graph(region.name) for region in town.street.regions]
-        points = _flat(
-            np.concatenate([0.5 * (g.vertices_m[g.edges[:, 0]] + g.vertices_m[g.edges[:, 1]]) for g in graphs])
-        )
+        lanes = [resample(town.street.graph(region.name), _LANE_STEP_M) for region in town.street.regions]
+        points = _flat(np.concatenate([lane.vertices_m for lane in lanes]))
     else:
         points = _flat(_codes(town, low, high))
     return np.asarray(points[((points >= low) & (points <= high)).all(axis=1)])
