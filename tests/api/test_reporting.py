@@ -92,6 +92,8 @@ def test_the_verb_writes_the_page_and_no_other_kind_of_file(tmp_path: Path) -> N
     for wrong in (truth, tmp_path / "run.pdf"):
         assert CliRunner().invoke(app, [*words, str(wrong)]).exit_code == 2
     assert truth.read_bytes() == before
+    assert CliRunner().invoke(app, ["report", str(estimates)]).exit_code == 0  # into the run's folder
+    assert _read(estimates.parent / "report.html").words
 
 
 def test_lanes_are_drawn_along_their_whole_length(tmp_path: Path) -> None:

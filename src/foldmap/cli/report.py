@@ -8,14 +8,17 @@ import typer
 from foldmap.cli.common import put, require_folder
 
 EXAMPLES = (
-    "\b\nExamples:\n  foldmap report estimates.txt -o run.html\n"
+    "\b\nExamples:\n  foldmap report run/\n  foldmap report estimates.txt -o run.html\n"
     "  foldmap report estimates.txt --truth truth.txt --map map.fold -o run.html"
 )
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="What foldmap localize wrote, or the folder of it.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="PAGE.html", help="The page.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="PAGE.html", help="The page; else report.html in the run's folder."),
+    ] = None,
     fold_file: Annotated[
         Path | None, typer.Option("--map", metavar="MAP.fold", help="Draw this map below; else the run's, if there.")
     ] = None,
@@ -30,6 +33,8 @@ def report(
     """
     from foldmap.api.judging.reporting import check_page, report_run
 
+    if output is None:
+        output = (run if run.is_dir() else run.parent) / "report.html"
     check_page(output)
     require_folder(output)
     put(report_run(run, output, fold_file=fold_file, truth=truth), as_json)
