@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from foldmap.api.folding import StreetOptions, fold
 from foldmap.api.judging.reporting import report_run
-from foldmap.api.judging.runs import map_ground
+from foldmap.api.judging.runs import map_ground, read_run
 from foldmap.api.opened import open as open_map
 from foldmap.cli.app import app
 from foldmap.errors import MapInputError
@@ -108,3 +108,13 @@ def test_lanes_are_drawn_along_their_whole_length(tmp_path: Path) -> None:
     assert (np.diff(east_m) <= 1.0).all()
     assert (east_m[0], east_m[-1]) == pytest.approx((0.0, 20.0), abs=0.6)
     np.testing.assert_allclose(points[:, 1], 2.0, atol=0.2)
+
+
+def test_a_map_is_found_from_where_the_run_lies_and_its_lack_is_told(tmp_path: Path) -> None:
+    estimates, _ = answered_drive(tmp_path / "run")
+    Path(f"{estimates}.settings.json").write_text(json.dumps({"command": "localize", "map": "maps/town.fold"}))
+    report_run(estimates, tmp_path / "run.html")
+    assert any("maps/town.fold, is not there" in words for words in _read(tmp_path / "run.html").words)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "town.fold").touch()
+    assert read_run(tmp_path / "run").fold_file == tmp_path.resolve() / "maps" / "town.fold"

@@ -47,6 +47,8 @@ def report_run(run: Path, output: Path, *, fold_file: Path | None = None, truth:
     page = Page(f"Run of {read.estimates.name}", _lead(told, series.unit))
     if fold_file is not None:
         page.text(f"Map: {fold_file.name}, {fold_file.stat().st_size:,} bytes: " + _shares(sizes))
+    elif "map" in settings:
+        page.text(f"Its map, {settings['map']}, is not there: it is drawn below where it is given (--map).")
     page.figure(run_map(series), "Where each observation was answered to be, in the colour of its status.")
     page.figure(run_over_time(series), "Error, three sigma and protection level, and the status below.")
     _failures(page, answers, series)

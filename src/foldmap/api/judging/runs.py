@@ -41,17 +41,11 @@ def estimates_of(run: Path) -> Path:
 def read_run(run: Path, fold_file: Path | None = None) -> Run:
     """Read a run: its poses, their JSON lines, or the folder of them; a PoseInputError where it is none.
 
-    The map is the one that is given, else that of the run's settings, where it still is.
+    The map is the one that is given, else that of the run's settings (`_map_of`), where it still is.
     """
     estimates = estimates_of(run)
     answers, settings = read_answers(estimates), _settings(estimates)
-    said = settings.get("map")
-    return Run(
-        estimates,
-        answers,
-        settings,
-        fold_file or (Path(said) if isinstance(said, str) and Path(said).is_file() else None),
-    )
+    return Run(estimates, answers, settings, fold_file or _map_of(settings, estimates))
 
 
 def map_ground(town: FoldedMap, kind: str, low: DoubleArray, high: DoubleArray) -> DoubleArray:
@@ -64,6 +58,15 @@ def map_ground(town: FoldedMap, kind: str, low: DoubleArray, high: DoubleArray) 
     else:
         points = _flat(_codes(town, low, high))
     return np.asarray(points[((points >= low) & (points <= high)).all(axis=1)])
+
+
+def _map_of(settings: dict[str, Any], estimates: Path) -> Path | None:
+    """The map that a run's settings name, from here or from a folder that the run lies in."""
+    said = settings.get("map")
+    if not isinstance(said, str):
+        return None
+    places = (Path(said), *(folder / said for folder in estimates.resolve().parents))
+    return next((one for one in places if one.is_file()), None)
 
 
 def _flat(points: DoubleArray) -> DoubleArray:
