@@ -19,7 +19,7 @@ def town_fits(board: Board, resolution_m: float) -> TownFits:
 
 
 def raw_and_sparse(board: Board, resolution_m: float, lines: float = 0.0) -> list[Codec]:
-    """The uncompressed map, the best simple code and the one-bit map; of both a share of lines is taken off."""
+    """The uncompressed map, the best simple code and the one-bit map, of these two less a share of lines."""
     fits, kinds = town_fits(board, resolution_m), (("sparse", 0.2), ("1bit", 0.4))
     return [ImageMapCodec("raw16"), *(fits.codec(kind, pixel_m, lines) for kind, pixel_m in kinds)]
 
