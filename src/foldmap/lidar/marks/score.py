@@ -41,11 +41,13 @@ def window_scores(image: FloatArray, row_N: DoubleArray, col_N: DoubleArray, par
         top = math.floor(row_N[k] + 0.5) - reach
         left = math.floor(col_N[k] + 0.5) - reach
         into = out[part_N[k]]
-        first, last = max(0, -left), min(side, width - left)
+        first = max(0, -left)
+        last = max(first, min(side, width - left))
         for row in range(max(0, -top), min(side, height - top)):
-            line, source = into[row], image[top + row]
-            for col in range(first, last):
-                line[col] += source[left + col]
+            # Both from 0 on: an index that could be negative would keep the loop from being vectorized.
+            line, source = into[row, first:last], image[top + row, left + first :]
+            for col in range(len(line)):
+                line[col] += source[col]
 
 
 @numba.njit(nogil=True, cache=True)

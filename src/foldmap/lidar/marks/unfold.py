@@ -70,8 +70,8 @@ class MarksMap:
         """Centres (N, 2) of the marks within a square of half side ``reach_m`` about a place, in the map's metres."""
         found = [np.zeros((0, 2))]
         for column, row, tile in self._tiles_around(x_m, y_m, reach_m):
-            down, right = np.nonzero(tile[0])
             side = self.tile_cells
+            down, right = np.divmod(np.flatnonzero(tile[0]), side)  # much quicker than np.nonzero of an image
             x = self._grid.west_m + (right + column * side + 0.5) * self.cell_m
             y = self._grid.north_m - (down + row * side + 0.5) * self.cell_m
             found.append(np.stack([x, y], 1)[(np.abs(x - x_m) <= reach_m) & (np.abs(y - y_m) <= reach_m)])
