@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.journey.photos import RING_YAWS_DEG, photograph, start_lines
-from benchmarks.journey.town import MARGIN_M, Told, TownDrives, driven, fold_town
-from benchmarks.lines import Line, RowSkipped, at_most, information
+from benchmarks.journey.town import MARGIN_M, REGION, Told, TownDrives, driven, fold_town
+from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
+from benchmarks.town import town_map
 from foldmap.api.opened import open as open_map
+from foldmap.bench.lidar.baselines.image_codecs import ImageMapCodec
 from foldmap.errors import MissingExtraError, ModelError
+from foldmap.formats.street.lanelet2.write import write_lanelet2
 from foldmap.geometry import SE2
 from foldmap.localize.journey.senses import Layers
 from foldmap.street.images.rig import surround_ring
@@ -24,6 +28,11 @@ from foldmap.town.camera.ring_view import RingView
 from foldmap.town.journey import town_events
 from foldmap.town.plan import arc_lengths
 from foldmap.town.scene import pose_on
+from foldmap.town.street.map import town_street_map
+
+_PNG_PX = 2048
+_HLOC_BYTES = 2 * (128 + 2 + 1)
+"""Of a keypoint of hloc's SIFT as it is kept, in half precision: descriptor, place and score."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Everywhere:
             file = Path(folder) / "town.fold"
             try:
                 before = fold_town(file, board, self.extent_m, self.seed)
-                self.photographed(file, world)
+                keypoints = self.photographed(file, world)
                 town = open_map(file)
                 extract = town.extractor().extract
             except (ModelError, MissingExtraError) as error:
@@ -74,11 +83,27 @@ class Everywhere:
             size = file.stat().st_size
             yield information(6, "the file, all layers", size / 1000, "kB")
             yield information(6, "of it photos", (size - before) / 1000, "kB")
+            others = self.unfolded(Path(folder), keypoints)
+            share = {name: round(bytes_ / 1e6, 2) for name, bytes_ in others.items()}
+            name = "the same as PNG-16, hloc features and Lanelet2, of the file"
+            yield at_least(6, name, sum(others.values()) / size, 300, "x", detail={"MB": share})
 
-    def photographed(self, file: Path, world: TownWorld) -> None:
-        """Add photos of every street that is driven on, along the inner lane of either direction."""
+    def photographed(self, file: Path, world: TownWorld) -> int:
+        """Add photos of every street that is driven on, along the inner lane of either direction; their keypoints."""
         places = self.places(world)
-        photograph(file, world, places, round(self.points_per_m * self.spacing_m * len(places)))
+        return photograph(file, world, places, round(self.points_per_m * self.spacing_m * len(places)))
+
+    def unfolded(self, folder: Path, keypoints: int) -> dict[str, int]:
+        """Bytes of the same maps as they are kept elsewhere: a raster, local features, a lane map."""
+        source, far, png = town_map(self.extent_m, 0.05, self.seed), 0.5 * self.extent_m, ImageMapCodec("png16")
+        height, width = source.grid.shape
+        raster = 0
+        for row, column in itertools.product(range(0, height, _PNG_PX), range(0, width, _PNG_PX)):
+            part = source.read(row, column, min(_PNG_PX, height - row), min(_PNG_PX, width - column))
+            raster += len(png.encode(part)) if part.observed.any() else 0
+        lanes = folder / "lanes.osm"
+        write_lanelet2(lanes, town_street_map(TownWorld(self.seed, self.extent_m), -far, -far, far, far, REGION))
+        return {"PNG-16": raster, "hloc": _HLOC_BYTES * keypoints, "Lanelet2": lanes.stat().st_size}
 
     def places(self, world: TownWorld) -> list[SE2]:
         """Where the map's photos are taken."""

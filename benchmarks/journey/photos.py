@@ -18,8 +18,10 @@ from foldmap.api.opened import open as open_map
 from foldmap.atlas import update
 from foldmap.errors import MissingExtraError, ModelError
 from foldmap.geometry import SE2
+from foldmap.localize.estimate import Status
 from foldmap.localize.journey.events import Event
 from foldmap.localize.journey.senses import Layers
+from foldmap.localize.protection import ALERT_LIMITS
 from foldmap.localize.visual.negatives import fold_calibrated
 from foldmap.street.images.rig import surround_ring
 from foldmap.town import TownWorld, build_lidar
@@ -27,12 +29,13 @@ from foldmap.town.camera.ring_view import RingView
 from foldmap.town.journey import town_events
 from foldmap.town.plan import arc_lengths
 from foldmap.town.scene import pose_on
-from foldmap.types import DoubleArray
+from foldmap.types import AnyArray, DoubleArray
 from foldmap.visual.codes.basis import basis_named
 from foldmap.visual.codes.codecs import Transform
 from foldmap.visual.features.extract import open_extractor
 from foldmap.visual.fold import VisualPlan
 from foldmap.visual.select import choose_points
+from foldmap.visual.source import Features
 
 RING_YAWS_DEG = (0.0, 45.0, -45.0)
 
@@ -102,15 +105,27 @@ class Photos:
         return start_lines(4, f"{what}: ", [driven(layers, events) for events in drives], self.within)
 
 
-def photograph(file: Path, world: TownWorld, places: Sequence[SE2], points: int) -> None:
-    """Add photos to a file that were taken at some places on the map's day, by three cameras, and so many points."""
-    view = RingView(world, surround_ring(RING_YAWS_DEG), 1)
-    scene = ring_scene(view, places, open_extractor("sift").extract, "sift")
+def photograph(file: Path, world: TownWorld, places: Sequence[SE2], points: int) -> int:
+    """Add photos to a file that were taken at some places on the map's day, by three cameras, and so many points.
+
+    Returns:
+        How many keypoints the photos have.
+    """
+    view, extractor, keypoints = RingView(world, surround_ring(RING_YAWS_DEG), 1), open_extractor("sift"), 0
+
+    def extract(image: AnyArray) -> Features:
+        nonlocal keypoints
+        found = extractor.extract(image)
+        keypoints += len(found.xy_px)
+        return found
+
+    scene = ring_scene(view, places, extract, "sift")
     most = min(points, len(scene.points_world))
     kept = np.sort(choose_points(scene, most).order[:most]) if most < len(scene.points_world) else np.arange(most)
     with update(file) as writer:
         fold_calibrated(writer, scene, VisualPlan(kept, Transform(basis_named("sift-1"), 0.1, standard=True)))
         writer.commit()
+    return keypoints
 
 
 def start_lines(row: int, prefix: str, told: Sequence[Told], within: int) -> Iterator[Line]:
@@ -125,6 +140,9 @@ def start_lines(row: int, prefix: str, told: Sequence[Told], within: int) -> Ite
     if len(sure):
         yield at_most(row, f"{prefix}error while ok, median", 100 * float(np.median(sure)), 5, "cm")
         yield at_most(row, f"{prefix}error while ok, p99", 100 * float(np.quantile(sure, 0.99)), 20, "cm")
+        turned = np.degrees(np.concatenate([one.turned_rad[one.ok] for one in told]))
+        yield at_most(row, f"{prefix}heading off while ok, p99", float(np.quantile(turned, 0.99)), 0.5, "deg")
+        yield from _bounded(row, prefix, told, sure)
     after = [one.ok[at:] for one, at in zip(told, found, strict=True) if at is not None]
     if after:
         yield information(
@@ -134,3 +152,18 @@ def start_lines(row: int, prefix: str, told: Sequence[Told], within: int) -> Ite
     yield information(row, f"{prefix}a sweep, median", 1000 * float(np.median(spent)), "ms")
     spent = np.array([one for each in told for one in each.frames_s])
     yield information(row, f"{prefix}a frame of photos, median", 1000 * float(np.median(spent)), "ms")
+    tracking_s = sum(sum(one.tracking_s) for one in told)
+    if tracking_s:
+        hz = sum(len(one.tracked_s()) for one in told) / tracking_s
+        yield at_least(row, f"{prefix}sweeps a second while tracked, photos among them", hz, 10, "1/s")
+
+
+def _bounded(row: int, prefix: str, told: Sequence[Told], sure_m: DoubleArray) -> Iterator[Line]:
+    """How the errors of answers that are `ok` lie to their protection levels at a risk of 1e-3."""
+    levels = [one.protection_level() for each in told for one in each.estimates if one.status is Status.OK]
+    bounds_m = np.array([np.inf if level is None else level.position for level in levels])
+    beyond = 1000 * float((sure_m > bounds_m).mean())
+    detail = {"answers": len(levels), "calibrated": int(np.isfinite(bounds_m).sum())}
+    yield at_most(row, f"{prefix}errors while ok beyond their protection level", beyond, 1, "of 1,000", detail=detail)
+    share = 100 * float((bounds_m <= ALERT_LIMITS["reid-street"].along_m).sum() / sum(len(o.estimates) for o in told))
+    yield information(row, f"{prefix}sweeps ok with a level under 0.29 m, of all", share, "%")

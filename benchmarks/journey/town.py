@@ -92,11 +92,20 @@ class TownDrives:
 
 @dataclass(frozen=True)
 class Told:
-    """What was answered about one drive, at each sweep: the estimate and its error in metres, infinite without one."""
+    """What was answered about one drive, at each sweep: the estimate and its errors, infinite without one.
+
+    Attributes:
+        estimates: one a sweep.
+        errors_m, turned_rad: of position and heading.
+        frames_s: what each frame of the cameras took.
+        tracking_s: what each event of any kind took that came, and was answered, while a pose was tracked.
+    """
 
     estimates: list[JourneyEstimate]
     errors_m: DoubleArray
-    frames_s: list[float] = field(default_factory=list)  # what each frame of the cameras took
+    turned_rad: DoubleArray
+    frames_s: list[float] = field(default_factory=list)
+    tracking_s: list[float] = field(default_factory=list)
 
     @property
     def ok(self) -> BoolArray:
@@ -123,16 +132,18 @@ class Told:
 def driven(layers: Layers, events: Sequence[tuple[Event, SE2]]) -> Told:
     """Localize a drive from nothing."""
     truth = {event.time_s: pose for event, pose in events}
-    estimates, errors, frames_s = [], [], []
+    estimates, errors, frames_s, tracking_s, phase = [], [], [], [], ""
     for event, estimate in Journey(layers).run(event for event, _ in events):
+        if phase == (phase := estimate.diagnostics.phase) == "track":
+            tracking_s.append(estimate.diagnostics.time_s)
         if isinstance(event, SweepEvent):
-            at = truth[event.time_s]
-            pose = estimate.pose
-            errors.append(np.inf if pose is None else float(np.hypot(pose.x_m - at.x_m, pose.y_m - at.y_m)))
+            off = None if estimate.pose is None else truth[event.time_s].inverse() @ estimate.pose
+            errors.append((np.inf, np.inf) if off is None else (np.hypot(off.x_m, off.y_m), abs(off.heading_rad)))
             estimates.append(estimate)
         elif isinstance(event, CameraEvent):
             frames_s.append(estimate.diagnostics.time_s)
-    return Told(estimates, np.array(errors), frames_s)
+    errors_m, turned_rad = np.array(errors, np.float64).reshape(-1, 2).T
+    return Told(estimates, errors_m, turned_rad, frames_s, tracking_s)
 
 
 Cut = Callable[[Sequence[tuple[Event, SE2]]], Iterator[tuple[Event, SE2]]]

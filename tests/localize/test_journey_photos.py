@@ -80,7 +80,8 @@ def layers_of(town: Town, visual: VisualLocalizer, lidar: bool = True) -> Layers
     return Layers(town.layers(street=False).lidar if lidar else None, visual)
 
 
-def test_a_photo_finds_the_place_and_lidar_goes_on_from_there(town: Town, poses: list[SE2]) -> None:
+def test_a_photo_finds_the_place_and_lidar_goes_on_from_there(town: Town) -> None:
+    poses = drive_of(town, 2 * FRAMES, 1)
     points, looks = points_along(poses, 1)
     told = driven(town, layers_of(town, map_of(points, looks)), poses, photographed(poses, points, looks, 1))
     ok = [(event, one, true) for event, one, true in told if one.status is Status.OK]
@@ -88,8 +89,14 @@ def test_a_photo_finds_the_place_and_lidar_goes_on_from_there(town: Town, poses:
     assert all(off_m(one.pose, true) < 0.3 for _, one, true in ok if one.pose is not None)
     late = [one for event, one, _ in told if event.time_s > 1.0]
     assert sum(one.status is Status.OK for one in late) >= 0.9 * len(late)
-    seen = [(one, true) for event, one, true in ok if isinstance(event, CameraEvent)]
+    frames = [(event.time_s, one, true) for event, one, true in ok if isinstance(event, CameraEvent)]
+    looked = [(time_s, one, true) for time_s, one, true in frames if one.diagnostics.layers["visual"].age_s == 0]
+    # while lidar is sure photos are looked at once a second, and nothing is lost by those that are not
+    assert np.diff([time_s for time_s, _, _ in looked]).tolist() == pytest.approx([1.0] * (len(looked) - 1))
+    assert len(looked) >= 3
+    seen = [(one, true) for _, one, true in looked]
     assert {one.diagnostics.spoke for one, _ in seen} == {("lidar", "visual")}
+    assert all(off_m(one.pose, true) < 0.3 for _, one, true in frames if one.pose is not None)
     for one, true in seen:
         assert one.pose is not None
         assert off_m(one.pose, true) < 0.05

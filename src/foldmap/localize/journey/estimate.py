@@ -80,6 +80,8 @@ class JourneySettings:
         stand_m: a tracked pose is laid on the map's outline once in so many metres.
         cameras_lost, cameras_tracked: of a frame's cameras at most so many are looked at as photos, in turn: where
             lidar is not sure of the pose, and where it is.
+        photo_s: where lidar is sure, photos are looked at once in so long: by then they only check it, and the features
+            of one take as long as several sweeps.
         deskew: sweeps without times of points are put together by how their lidar spins, once they have told.
     """
 
@@ -102,12 +104,14 @@ class JourneySettings:
     stand_m: float = 1.0
     cameras_lost: int = 3
     cameras_tracked: int = 1
+    photo_s: float = 1.0
     deskew: bool = True
 
     def __post_init__(self) -> None:
         cameras = self.cameras_lost, self.cameras_tracked
         if min(self.sweeps, self.hits, self.misses, self.regions, self.at_once, self.conflicts, *cameras) < 1:
             raise ConfigError("the journey's counts are out of range", "give 1 or more each")
-        lengths = self.evidence, self.witness_m, self.fresh_s, self.doubt_s, self.drop_s, self.warn_sigma_m, self.jump_m
+        s = self
+        lengths = s.evidence, s.witness_m, s.fresh_s, s.doubt_s, s.drop_s, s.warn_sigma_m, s.jump_m, s.photo_s
         if not all(math.isfinite(one) and one > 0 for one in lengths) or self.lost_sigma_m < self.warn_sigma_m:
             raise ConfigError("the journey's limits are out of range", "give them positive, warn below lost")

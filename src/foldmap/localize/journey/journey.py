@@ -14,7 +14,7 @@ from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import Sweep
 from foldmap.localize.journey.answer import answer
 from foldmap.localize.journey.coarse import Coarse, Region, everywhere
-from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
+from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings, LayerHealth
 from foldmap.localize.journey.events import CameraEvent, Event, FixEvent, Moves, SweepEvent, in_order
 from foldmap.localize.journey.fine import Fine
 from foldmap.localize.journey.moving import Moving, distance_m
@@ -140,14 +140,16 @@ class Journey:
             self._upright = found.world_SE3_vehicle
 
     def _cameras(self, fine: Fine | None) -> int:
-        """At how many of a frame's cameras to look: at few while lidar is sure, or without it what was seen last."""
-        if fine is None:
-            return self.settings.cameras_lost
-        if self._layers.lidar is None:
-            sure = "visual" in self._senses.health and self._senses.health["visual"].status == "ok"
-        else:
-            sure = fine.ok_age_s.get("lidar", math.inf) <= self.settings.fresh_s
-        return self.settings.cameras_tracked if sure else self.settings.cameras_lost
+        """At how many of a frame's cameras to look: at few while lidar is sure, or without it what was seen last.
+
+        While lidar is sure none is looked at until the last look is old.
+        """
+        s, last = self.settings, self._senses.health.get("visual", LayerHealth())
+        by_lidar = fine is not None and fine.ok_age_s.get("lidar", math.inf) <= s.fresh_s
+        if by_lidar and last.age_s is not None and last.age_s < s.photo_s - 1e-6:
+            return 0
+        sure = by_lidar or (fine is not None and self._layers.lidar is None and last.status == "ok")
+        return s.cameras_tracked if sure else s.cameras_lost
 
     def _sweep(self, event: SweepEvent, known: bool) -> None:
         """Track by lidar; where there is nothing to track, or it is doubted, search in the regions that are left."""
