@@ -29,7 +29,7 @@ MORE: dict[str, tuple[str, ...]] = {
     **{f"visual-paper-bonsai-{table}": ("--queries", "18") for table in BONSAI},
     **{f"street-paper-{table}": ("--street-steps", "320") for table in ("main", "modal", "size")},
     "world-requests": ("--minutes", "10"),
-    "journey-everywhere": ("--starts", "200", "--side", "400"),
+    "journey-everywhere": ("--starts", "60", "--side", "400"),
     "journey-cuts": ("--gap", "30", "--side", "360"),
 }
 """What runs are asked besides: rows that would take a day ask less, one that asks on for a while asks on."""

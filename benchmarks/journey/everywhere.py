@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.context import Board
-from benchmarks.journey.photos import RING_YAWS_DEG, photograph, start_lines
+from benchmarks.journey.photos import RING_YAWS_DEG, pace, photograph, start_lines
 from benchmarks.journey.town import MARGIN_M, REGION, Told, TownDrives, driven, fold_town
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
 from benchmarks.town import town_map
@@ -77,6 +77,7 @@ class Everywhere:
                 told.append(self.drive(layers, world, number))
                 report(number + 1, self.starts)
             yield from start_lines(6, "", told, self.within)
+            yield from pace(6, "", told)
             tracked_s = [spent_s for one in told for spent_s in one.tracked_s()]
             if tracked_s:
                 yield at_most(6, "a tracked sweep, p99", 1000 * float(np.quantile(tracked_s, 0.99)), 150, "ms")

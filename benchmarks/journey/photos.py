@@ -80,8 +80,11 @@ class Photos:
                 raise RowSkipped(f"skipped: {error.message}") from error
             every = Layers(town.lidar_localizer(), town.visual_localizer(), town.street_localizer(), extract)
             drives = [self._events(world, path, number) for number in range(self.drives)]
-            yield from self._of("all layers", every, drives)
-            yield from self._of("without lidar", replace(every, lidar=None), drives)
+            for what, layers in (("all layers: ", every), ("without lidar: ", replace(every, lidar=None))):
+                told = [driven(layers, events) for events in drives]
+                yield from start_lines(4, what, told, self.within)
+                if layers.lidar is not None:
+                    yield from pace(4, what, told)
             whole = file.stat().st_size
             yield information(4, "the file, all layers", whole / 1000, "kB")
             yield information(4, "of it photos", (whole - before) / 1000, "kB")
@@ -100,9 +103,6 @@ class Photos:
         view = RingView(world, surround_ring(RING_YAWS_DEG), 2000 + number)
         way = path[part[0] : part[1] + 1]
         return list(town_events(world, way, 2000 + number, sensor, view, frame_every=5))
-
-    def _of(self, what: str, layers: Layers, drives: list[list[tuple[Event, SE2]]]) -> Iterator[Line]:
-        return start_lines(4, f"{what}: ", [driven(layers, events) for events in drives], self.within)
 
 
 def photograph(file: Path, world: TownWorld, places: Sequence[SE2], points: int) -> int:
@@ -152,8 +152,11 @@ def start_lines(row: int, prefix: str, told: Sequence[Told], within: int) -> Ite
     yield information(row, f"{prefix}a sweep, median", 1000 * float(np.median(spent)), "ms")
     spent = np.array([one for each in told for one in each.frames_s])
     yield information(row, f"{prefix}a frame of photos, median", 1000 * float(np.median(spent)), "ms")
-    tracking_s = sum(sum(one.tracking_s) for one in told)
-    if tracking_s:
+
+
+def pace(row: int, prefix: str, told: Sequence[Told]) -> Iterator[Line]:
+    """How many sweeps a second are tracked, when all that comes between them is taken, too."""
+    if tracking_s := sum(sum(one.tracking_s) for one in told):
         hz = sum(len(one.tracked_s()) for one in told) / tracking_s
         yield at_least(row, f"{prefix}sweeps a second while tracked, photos among them", hz, 10, "1/s")
 

@@ -10,13 +10,15 @@ from benchmarks.journey.ring_scene import ring_scene
 from foldmap.errors import ConfigError, MapInputError, PoseInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.camera import Camera
+from foldmap.localize.journey.events import OdometryEvent, SweepEvent
 from foldmap.street.images.rig import surround_ring
-from foldmap.town import TownWorld
+from foldmap.town import TownWorld, build_lidar
 from foldmap.town.camera.cast import GROUND, SKY, WALL
 from foldmap.town.camera.photo_tracks import SeenImage, join_tracks
 from foldmap.town.camera.render import Light, Optics, TownCamera
 from foldmap.town.camera.ring_view import RingView
 from foldmap.town.camera.visual_scene import TownPhotos, look_along, town_queries, town_scene
+from foldmap.town.journey import town_events
 from foldmap.visual.source import Features, SceneModel
 
 CAMERA = Camera("PINHOLE", 240, 180, np.array([200.0, 190.0, 118.0, 92.0]))
@@ -209,3 +211,17 @@ def test_a_lone_photograph_makes_no_scene(photos: TownPhotos) -> None:
     seen = SeenImage(features, photo.picture.depth_m, photo.picture.kind, photo.world_SE3_camera)
     with pytest.raises(MapInputError, match="three photographs"):
         join_tracks([seen], photos.camera)
+
+
+def test_where_no_camera_can_stand_there_is_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as beside a parked van; the drive goes on without that frame."""
+    world = TownWorld(3)
+    (x_m, y_m), heading = _place(world)
+    ahead = np.array([math.cos(heading), math.sin(heading)])
+    path_m = np.array([x_m, y_m]) + np.arange(0.0, 6.0, 0.5)[:, None] * ahead
+    monkeypatch.setattr(TownCamera, "is_open", lambda *_: False)
+    view = RingView(world, surround_ring((0.0, 40.0), (240, 180)), 1)
+    assert view(SE2(float(x_m), float(y_m), heading)) is None
+    sensor = build_lidar("spinning64", np.random.default_rng(0))
+    kinds = {type(event) for event, _ in town_events(world, path_m, 1, sensor, view, frame_every=1)}
+    assert kinds == {OdometryEvent, SweepEvent}

@@ -22,7 +22,8 @@ def town_events(
     path_m: DoubleArray,
     day_seed: int,
     sensor: Lidar,
-    look: Callable[[SE2], RingFrame] | None = None,  # what the cameras see from a pose, such as a `RingWarp` of a tile
+    look: Callable[[SE2], RingFrame | None]
+    | None = None,  # what cameras see from a pose, such as a `RingWarp` of a tile
     *,
     speed_mps: float = 8.0,
     rate_hz: float = 10.0,  # of sweeps and odometry
@@ -45,7 +46,7 @@ def town_events(
         turn = step.heading_rad + float(rng.normal(0, odometry[2]))
         ahead, left = step.x_m * scale + float(rng.normal(0, odometry[1])), step.y_m
         yield OdometryEvent(time_s, SE2(ahead, left, math.remainder(turn, math.tau))), truth
-        if look is not None and number % frame_every == 0:
-            yield CameraEvent(time_s, look(truth)), truth
+        if look is not None and number % frame_every == 0 and (frame := look(truth)) is not None:
+            yield CameraEvent(time_s, frame), truth
         yield SweepEvent(time_s, sweep), truth
         before = truth

@@ -51,10 +51,10 @@ class RingView:
                 raise ConfigError(f"{name} is a {camera.model} camera", "give pinholes to render the town with")
         self.ring, self.day_seed, self._cells = ring, day_seed, TownCells(world, _CELL_M)
 
-    def __call__(self, world_SE2_vehicle: SE2) -> RingFrame:
-        """One frame, in colour."""
-        pictures = self.pictures(world_SE2_vehicle)
-        return RingFrame(self.ring, tuple(None if one is None else one[0].image for one in pictures))
+    def __call__(self, world_SE2_vehicle: SE2) -> RingFrame | None:
+        """One frame, in colour; None where every camera would stand inside something."""
+        images = tuple(None if one is None else one[0].image for one in self.pictures(world_SE2_vehicle))
+        return None if all(image is None for image in images) else RingFrame(self.ring, images)
 
     def pictures(self, world_SE2_vehicle: SE2) -> list[tuple[RenderedPicture, SE3] | None]:
         """Each camera's picture and world_SE3_camera."""
