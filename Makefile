@@ -70,7 +70,7 @@ $(STAMP): pyproject.toml constraints.txt
 # was trained in parts with these settings; weights/provenance.json beside
 # each model says how and where.
 WEIGHTS := out/weights
-LIDAR_WEIGHTS  := fine-16x-3 fine-16x-6 coarse-4x-4 marks-fine-5 marks-fine-6 marks-fine-7 marks-fine-8
+LIDAR_WEIGHTS  := fine-16x-3 fine-16x-6 coarse-4x-4 marks-fine-5 marks-fine-6 marks-fine-7 marks-fine-8 marks-fine-9
 STREET_WEIGHTS := street-field-1 street-update-1
 VISUAL_WEIGHTS := sift-1
 FINE    := --pairs $(WEIGHTS)/pairs-fine --pair-count 700 --preset small-16x
@@ -89,6 +89,8 @@ weights: $(STAMP)
 	    -o $(WEIGHTS)/marks-fine-7
 	$(VENV)/bin/foldmap train lidar $(MARKS) --marks 0.4 --bit-price 0.06 --told 0 --lines 0.3 --name marks-fine-8 \
 	    -o $(WEIGHTS)/marks-fine-8
+	$(VENV)/bin/foldmap train lidar $(MARKS) --marks 1.6 --bit-price 0.02 --told 0 --lines 0.3 --name marks-fine-9 \
+	    -o $(WEIGHTS)/marks-fine-9
 	$(VENV)/bin/foldmap train street --town --steps 3000 -o $(WEIGHTS)/street-field-1
 	$(VENV)/bin/foldmap train street --town --update --steps 1200 --start $(WEIGHTS)/street-field-1/model.safetensors \
 	    -o $(WEIGHTS)/street-update-1

@@ -82,12 +82,16 @@ class Board:
         """Those of the shipped marks that ``foldmap fold`` takes for a map; errors as `marks`."""
         from foldmap.lidar.defaults import marks_for
         from foldmap.lidar.source import observed_about_m2
-        from foldmap.localize.lidar.choosing import best_code, simulated_places, try_codes
+        from foldmap.localize.lidar.choosing import best_code, loses_the_place, simulated_places, try_codes
 
         models = marks_for(source.grid.resolution_m)
         if len(models) < 2:
             return self.marks(source.grid.resolution_m)
-        trials = try_codes(models, simulated_places(source), source.grid.resolution_m)
+        places = simulated_places(source)
+        trials = try_codes(models, places, source.grid.resolution_m)
+        if loses_the_place(trials):
+            rich = marks_for(source.grid.resolution_m, rich=True)
+            models, trials = [*models, *rich], [*trials, *try_codes(rich, places, source.grid.resolution_m)]
         return models[best_code(trials, observed_about_m2(source))]
 
     def recordings(self, name: str) -> Path:

@@ -55,7 +55,9 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_marks_are_folded_shown_and_verified(run: Run, marked: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.fold"
-    summary = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--json").told(quiet=True)
+    ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--json")
+    summary = ran.told()
+    assert all("simulated on the map" in line for line in ran.err.splitlines()), ran.err  # what was tried, and no more
     assert summary["model"].startswith("marks-")
     assert summary["file_bytes"] == out.stat().st_size
     assert summary["bit_per_m2"] == pytest.approx(8 * summary["payload_bytes"] / summary["observed_m2"])
@@ -164,14 +166,22 @@ def test_auto_says_what_it_tried(run: Run, marked: Path, tmp_path: Path, monkeyp
 def test_a_report_shows_codes_and_picture(
     run: Run, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of codes that were not chosen among: they are tried for the page."""
+    """The best of the marks is taken, as of all codes."""
     from foldmap.api.folding import rasters
+    from foldmap.localize.lidar import choosing
 
     monkeypatch.setattr(rasters, "_PLACES", 2)
+    monkeypatch.setattr(choosing, "_LOST_ANSWERS", 1.1)  # marks that lose the place: richer ones are tried, too
+    monkeypatch.setattr(choosing, "_LOST_M", -1.0)
     out, page = tmp_path / "map.fold", tmp_path / "page"
     ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--report", page, "--json").done()
     tried = json.loads(ran.out)["tried"]
-    assert [one["model"] for one in tried] == ["marks-fine-8", "marks-fine-5"]
+    assert [one["model"] for one in tried] == ["marks-fine-8", "marks-fine-5", "marks-fine-9"]
+    assert tried[2]["bit_per_m2"] > 1.5 * tried[0]["bit_per_m2"]
+    trials = [choosing.CodeTrial(**one) for one in tried]
+    assert (
+        json.loads(ran.out)["model"] == tried[choosing.best_code(trials, json.loads(ran.out)["observed_m2"])]["model"]
+    )
     words = (page / "raster.html").read_text()
     assert words.count("<img ") == 2
     assert all(one["model"] in words for one in tried)

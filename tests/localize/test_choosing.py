@@ -23,7 +23,14 @@ from foldmap.lidar.source import RasterMap, observed_about_m2
 from foldmap.localize.estimate import Estimate, Status
 from foldmap.localize.lidar import choosing
 from foldmap.localize.lidar.calibrate import PairAttempt
-from foldmap.localize.lidar.choosing import CodeTrial, best_code, in_memory, map_calibration, try_codes
+from foldmap.localize.lidar.choosing import (
+    CodeTrial,
+    best_code,
+    in_memory,
+    loses_the_place,
+    map_calibration,
+    try_codes,
+)
 from foldmap.localize.lidar.confidence import (
     ConfidenceThresholds,
     LidarDiagnostics,
@@ -90,6 +97,15 @@ def test_wrong_queries_that_else_would_pass_raise_what_a_map_asks_for(
     assert asked == pytest.approx(max(asks_for, thresholds.warn_distinction))
     assert worth.negatives == 16 * 5 - 3
     assert (worth.fit, worth.rival) == (pytest.approx(0.9 * 0.3), pytest.approx(0.2))
+
+
+def test_richer_codes_are_wanted_where_the_best_is_neither_sure_nor_right() -> None:
+    lost, sure, right = (
+        CodeTrial("a", 1.0, median_m, 1.0, ok, 12) for median_m, ok in ((0.3, 0.1), (0.3, 0.8), (0.05, 0.1))
+    )
+    assert loses_the_place([lost, lost])
+    assert not loses_the_place([lost, sure])
+    assert not loses_the_place([lost, right])
 
 
 @pytest.mark.parametrize("model", [default_bundle(0.33), default_marks(0.05)], ids=["learned", "marks"])

@@ -16,6 +16,7 @@ DEFAULT_RATE_BIT_M2 = 2.5  # on the town; a map of a real lidar spends about hal
 RESOLUTION_SLACK = 1.6  # pixels of a map may be larger or smaller by this factor than those of a model's training,
 _MOST_STEP = 3  # after so many along a side were made one
 _READ_ONLY = {f"marks-fine-{number}.safetensors" for number in (6, 7)}  # maps name them; none is folded with them
+_RICH = {"marks-fine-9.safetensors"}  # folded with where the others lose the place
 _TRAIN = "train one (foldmap train lidar -o DIR) and give it with --model"
 
 
@@ -73,9 +74,10 @@ def bundle_named(name: str) -> Bundle:
     raise ModelError(f"no default model is called {name!r}", "give the model file that it was folded with (--model)")
 
 
-def marks_for(resolution_m: float) -> list[MarksModel]:
-    """Shipped marks for maps of a pixel size, richest first."""
-    paths = [path for path in weights_folder().glob("marks-*.safetensors") if path.name not in _READ_ONLY]
+def marks_for(resolution_m: float, rich: bool = False) -> list[MarksModel]:
+    """Shipped marks for maps of a pixel size, richest first; or those for maps in which these lose the place."""
+    names = {path.name for path in weights_folder().glob("marks-*.safetensors")} - _READ_ONLY
+    paths = [weights_folder() / name for name in (names & _RICH if rich else names - _RICH)]
     every = [MarksModel.from_bytes(path.read_bytes()) for path in paths]
     near = [one for one in every if suits(one, resolution_m)]
     return sorted(near, key=lambda one: (-one.rate_bit_m2, one.name))

@@ -1,5 +1,6 @@
 """Rasters into the lidar layer of an open file: which model, within which rate and size."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from foldmap.localize.lidar.choosing import (
     HELD_OUT,
     CodeTrial,
     best_code,
+    loses_the_place,
     map_calibration,
     simulated_places,
     try_codes,
@@ -65,8 +67,8 @@ def fold_rasters(
 ) -> dict[str, Any]:
     """Fold rasters of one grid as one map, with the first candidate whose result fits; returns the summary's words.
 
-    Candidates are the code that was asked for, richest first; or, of ``auto``, what is best on the map itself, and then
-    what is smaller.
+    Candidates are the learned code that was asked for, richest first; or what of all codes, or of marks, is best on the
+    map itself, and then what is smaller. Richer marks are among them where all others lose the place.
 
     Args:
         writer: of the file, with all that goes before; the caller commits.
@@ -184,6 +186,9 @@ def _candidates(
         return models, []
     try:
         trials = _trials(models, source, at_hand, report)
+        if choosing and loses_the_place(trials) and (rich := _marks(source.grid.resolution_m, options, rich=True)):
+            trials += _trials(rich, source, at_hand, report)
+            models += rich
     except MapInputError as error:
         note(f"codes were not tried on the map, {models[0].name} is taken: {error.message}")
         return models, []
@@ -225,12 +230,12 @@ def _models(
     """Codes that are asked for, richest first, and whether the best on the map is to be found among them."""
     if options.model is not None:
         return [read_model(options.model)], False
-    marks = [one for one in marks_for(resolution_m) if _may_meet(one, options.rate)]
+    marks = _marks(resolution_m, options)
     if options.codec == "marks":
         if not marks:
             said = "" if options.rate is None else f" of {options.rate:g} bit/m2"
             raise ModelError(f"no marks for {resolution_m:g} m pixels{said} ship", "take --codec learned, or fit some")
-        return [*marks], False
+        return [*marks], True
     try:
         if options.rate is not None:
             learned = within_rate(bundles_for(resolution_m), options.rate)
@@ -247,7 +252,7 @@ def _worth(
     bundle: Bundle | MarksModel, source: RasterSource, options: LidarOptions, note: Note
 ) -> dict[str, Any] | None:
     """What the map is worth by sweeps simulated on it, where the code is chosen by measuring, too."""
-    if options.codec != "auto" or options.model is not None:
+    if options.codec == "learned" or options.model is not None:
         return None
     try:
         return map_calibration(bundle, source).to_dict()
@@ -256,9 +261,10 @@ def _worth(
         return None
 
 
-def _may_meet(model: MarksModel, rate_bit_m2: float | None) -> bool:
-    """Maps differ, so up to twice the fitted rate is worth trying."""
-    return rate_bit_m2 is None or model.rate_bit_m2 <= 2 * rate_bit_m2
+def _marks(resolution_m: float, options: LidarOptions, rich: bool = False) -> list[MarksModel]:
+    """Those of `marks_for` that may meet a rate: maps differ, so up to twice the fitted rate is worth trying."""
+    most = math.inf if options.rate is None else 2 * options.rate
+    return [one for one in marks_for(resolution_m, rich) if one.rate_bit_m2 <= most]
 
 
 def update_rasters(

@@ -54,6 +54,7 @@ _LEAST_OBSERVED = 0.05
 _FAR_M = 1e6
 _WIDE_M, _RIVALS = 4.5, 0.1  # searched for what a wrong query reaches at best; how many may score higher
 _REAL = 0.9  # real sweeps score a little less than simulated ones
+_LOST_ANSWERS, _LOST_M = 0.5, 0.15  # fewer places `ok`, at a larger median error: the place is lost in a code
 _LOST_OK = 0.05  # share of answers that a smaller code may lose against the best
 _LOST_ERROR = 1.25  # and the factor by which its errors may be larger
 
@@ -140,6 +141,11 @@ def best_code(trials: Sequence[CodeTrial], observed_m2: float) -> int:
     least_m = min(trials[k].median_m for k in answering)
     accurate = [k for k in answering if trials[k].median_m <= _LOST_ERROR * max(least_m, 0.01)]
     return min(accurate, key=lambda k: trials[k].bytes_of(observed_m2))
+
+
+def loses_the_place(trials: Sequence[CodeTrial]) -> bool:
+    """Whether the best of some codes is right or sure at hardly any place: then richer ones are worth trying."""
+    return max(one.ok for one in trials) < _LOST_ANSWERS and min(one.median_m for one in trials) > _LOST_M
 
 
 def map_calibration(
