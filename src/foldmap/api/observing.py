@@ -16,7 +16,8 @@ def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
     Observations are files, folders or glob patterns: sweeps are for a lidar layer; images are photos of a visual layer
     or street observations.
     """
-    meant: tuple[str, ...] = (LIDAR,) if any(map(_is_of_sweeps, observations)) else (STREET, VISUAL)
+    files = (file for path in observations for file in (path.iterdir() if path.is_dir() else [path]))
+    meant: tuple[str, ...] = (LIDAR,) if any(file.suffix.lower() in SWEEPS for file in files) else (STREET, VISUAL)
     if not any(glob.glob(str(path)) for path in observations):  # nothing is there: its reader says so
         meant = (LIDAR, STREET, VISUAL)
     there = [kind for kind in meant if kind in held] or list(meant[:1])
@@ -26,8 +27,3 @@ def layer_of(observations: Sequence[Path], held: Collection[str]) -> str:
         said = f"{observations[0]} may be for the {' or the '.join(there)} layer"
         raise ConfigError(said, f"say which with --layer {there[0]}")
     return there[0]
-
-
-def _is_of_sweeps(path: Path) -> bool:
-    files = path.iterdir() if path.is_dir() else [path]
-    return any(file.suffix.lower() in SWEEPS for file in files)

@@ -18,7 +18,6 @@ from foldmap.formats.street.observations.aerial import PIXEL_M, TILE_PX, read_ae
 from foldmap.geometry import MetricGrid
 from foldmap.street.images.ground_image import GroundImage
 from foldmap.street.paper.pairs import GroundTile
-from foldmap.street.source import StreetMap
 from foldmap.types import BoolArray, ByteArray
 
 _MOST_PX = 1 << 29
@@ -87,12 +86,8 @@ def read_ground_tile(image: Path | str, streets: Path | str | None = None, name:
         raise MapInputError(f"{streets} has no map {name!r}", f"it has {', '.join(maps) or 'none'}")
     street = maps[name] if name else next(iter(maps.values()))
     ground = read_ground_image(image)
-    _same_frame(image, ground, street)
-    return GroundTile(ground, street)
-
-
-def _same_frame(image: Path, ground: GroundImage, street: StreetMap) -> None:
     ours, theirs = street.crs, ground.grid.crs_wkt
     if ours and theirs and not same_crs(ours, theirs, str(image)):
         cure = f"reproject the image with gdalwarp -t_srs '{ours}'"
         raise MapInputError(f"{image} and the street map {street.name!r} are in two CRSs", cure)
+    return GroundTile(ground, street)
