@@ -69,9 +69,7 @@ class Georeference:
 def georeference_of(file: FoldFile, anchor: Anchor | None = None) -> Georeference | None:
     """How an open file lies on Earth; None where nobody placed it there. A given anchor takes the place of its own.
 
-    Raises:
-        ConfigError: an anchor is given for a map that has a crs.
-        MapFormatError: its anchor is damaged.
+    Raises `ConfigError`: an anchor is given for a map that has a crs; `MapFormatError`: its anchor is damaged.
     """
     crs = crs_of(layer.parameters for layer in file.layers())
     if crs:

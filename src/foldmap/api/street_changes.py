@@ -56,9 +56,7 @@ class FoundChanges:
     def put_into(self, fold_file: Path) -> StreetUpdate:
         """Bring the map up to date: one transaction that writes the tiles that changed, embeddings included.
 
-        Raises:
-            MapInputError: nothing would be left of the region.
-            WriteError: the file cannot be written.
+        Raises `MapInputError`: nothing would be left of the region; `WriteError`: the file cannot be written.
         """
         changed = thinned(apply_changes(self.region.fine, self.changes, self.settings), self.region.between_m)
         if not len(changed.edges):

@@ -174,9 +174,7 @@ class FoldedStreet:
     def model_bytes(self, name: str = MODEL) -> bytes:
         """One of the layer's models: what the file holds, or the shipped one that it names.
 
-        Raises:
-            LayerError: there is none of that name.
-            ModelError: it is named, and not installed here.
+        Raises `LayerError`: there is none of that name; `ModelError`: it is named, and not installed here.
         """
         return shelf().read(self._file, self._name, name)
 

@@ -81,9 +81,7 @@ def fold_rasters(
         at_hand: of the drive that made the map; codes are tried with simulated sweeps where None.
         crew: who codes tiles.
 
-    Raises:
-        BudgetError: no operating point is small enough.
-        FoldmapError: what was brought cannot be used.
+    Raises `BudgetError`: no operating point is small enough; `FoldmapError`: what was brought cannot be used.
     """
     budget_bytes, beside = limits
     _require_possible(options)

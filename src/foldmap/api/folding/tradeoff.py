@@ -35,9 +35,7 @@ _METHOD = (
 def write_tradeoff(folder: Path, made: ChosenScene, options: VisualOptions, size_bytes: int, begin: Begin) -> None:
     """Plan for several budgets, up to one, and write what each candidate reached: index.html, curve.svg, curve.json.
 
-    Raises:
-        ConfigError: the folder cannot be made.
-        WriteError: it cannot be written to.
+    Raises `ConfigError`: the folder cannot be made; `WriteError`: it cannot be written to.
     """
     make_folder(folder)
     chosen, curve = made.planned.chosen, _curve(made, options, size_bytes, begin)

@@ -43,9 +43,7 @@ def read_cloud(message: Any, intensity: str, where: str, stamp_s: float) -> Time
 
     ``where`` names the message. Times of points become seconds after the stamp: see `offsets_s`.
 
-    Raises:
-        SweepInputError: no points, no intensity.
-        BagInputError: the fields do not fit the data.
+    Raises `SweepInputError`: no points, no intensity; `BagInputError`: the fields do not fit the data.
     """
     names = {field.name for field in message.fields}
     missing = sorted({"x", "y", "z", intensity} - names)

@@ -150,9 +150,7 @@ def _unit(values: FloatArray, observed: AnyArray) -> AnyArray:
 def write_preview(map_path: Path | str, picture_path: Path | str, longest_px: int = 2000) -> None:
     """Draw a written map as a grey PNG, north up, unobserved black; stretched to its 1st and 99th percentile.
 
-    Raises:
-        MapInputError: the map cannot be read.
-        ConfigError: the picture cannot be written.
+    Raises `MapInputError`: the map cannot be read; `ConfigError`: the picture cannot be written.
     """
     import imagecodecs
 

@@ -134,9 +134,7 @@ def open_drive(
 def open_unposed(sweeps: Path | str, intensity_scale: float | None = None) -> tuple[SweepSequence, DoubleArray | None]:
     """Open the sweeps of a drive of which no pose is known, in driving order, and their names' times (N,), if any.
 
-    Raises:
-        SweepInputError: as of `open_drive`.
-        PoseInputError: names do not tell the order.
+    Raises `SweepInputError`: as of `open_drive`; `PoseInputError`: names do not tell the order.
     """
     sequence = open_sweeps(sweeps, intensity_scale)
     _check_ground(sequence, [SE3(np.eye(4))] * len(sequence), str(sweeps))

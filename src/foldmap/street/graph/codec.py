@@ -43,9 +43,7 @@ def encode_grid(grid: GridGraph) -> tuple[bytes, IntArray]:
 
     Returns the bytes, and int64 ``order``: vertex i of the decoded graph is vertex ``order[i]``.
 
-    Raises:
-        MapInputError: coordinates that spread too far.
-        LimitError: too many vertices.
+    Raises `MapInputError`: coordinates that spread too far; `LimitError`: too many vertices.
     """
     if not len(grid.edges):
         return header(grid.step_m) + pack([0] * 5), np.zeros(0, np.int64)

@@ -132,9 +132,7 @@ class StoredLayer:
 
         Decoding what this returns for a query's descriptors is what symmetric matching compares with the map.
 
-        Raises:
-            ModelError: vectors of another dimension.
-            MapInputError: values that are not finite.
+        Raises `ModelError`: vectors of another dimension; `MapInputError`: values that are not finite.
         """
         books = self.tensors["codebooks"]
         if not self.shape.additive:
