@@ -14,6 +14,10 @@ Nothing is loaded before it is used.
 """
 
 import importlib
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foldmap.version import __version__
@@ -44,6 +48,37 @@ if TYPE_CHECKING:
     from foldmap.street.unfold import FoldedStreet
     from foldmap.visual.source import Features, Query
     from foldmap.visual.unfold import FoldedVisual
+
+
+def _keep_compiled() -> None:
+    """Name a folder by ``NUMBA_CACHE_DIR`` where numba would find none, before it is loaded: else it ends the process.
+
+    It takes ``__pycache__`` beside the sources, then the user's cache. A container that is read only, or a service
+    without a home, has neither: then it is a folder of the user's own among the temporary files, which nobody else may
+    write, for what lies there is run. Nothing is done where the variable is set.
+    """
+    if sys.platform == "win32" or os.environ.get("NUMBA_CACHE_DIR") or _writable(Path(__file__).parent / "__pycache__"):
+        return
+    with suppress(OSError, RuntimeError):  # RuntimeError: of a user without a home
+        if _writable(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "numba"):
+            return
+    import tempfile
+
+    with suppress(OSError):
+        own = Path(tempfile.gettempdir()) / f"foldmap-{os.getuid()}"
+        if _writable(own) and own.lstat().st_uid == os.getuid() and not own.lstat().st_mode & 0o022:
+            os.environ["NUMBA_CACHE_DIR"] = str(own)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether this user may write into a folder, which is made where it is missing."""
+    with suppress(OSError):
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK)
+    return False
+
+
+_keep_compiled()
 
 
 __all__ = [

@@ -123,6 +123,14 @@ def test_too_few_answers_and_broken_lines_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "b.fold").exists()
 
 
+def test_a_limit_of_times_is_refused_where_the_truth_has_none(tmp_path: Path) -> None:
+    estimates, _ = answered_drive(tmp_path / "drive")
+    rows = tmp_path / "kitti.txt"
+    rows.write_text("".join(f"1 0 0 {x} 0 1 0 0 0 0 1 0\n" for x in range(COUNT)))
+    with pytest.raises(ConfigError, match="has no times"):
+        calibrate_map(_map(tmp_path / "a.fold", "lidar"), estimates, rows, tmp_path / "b.fold", limit_s=0.1)
+
+
 def test_the_truth_of_another_frame_is_no_error(tmp_path: Path) -> None:
     estimates, truth = answered_drive(tmp_path / "drive")
     head, *rows = truth.read_text().splitlines()

@@ -197,3 +197,17 @@ def test_options_of_the_other_kind_are_refused(run: Run, tmp_path: Path, option:
     run("evaluate", tmp_path / "e.txt", tmp_path / "e.txt", *option).refused(f"leave {option[0]} out")
     (tmp_path / "s.txt").write_text("0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n")
     run("evaluate", tmp_path / "s.txt", tmp_path / "s.txt", "--thresholds", "1,1").refused("leave --thresholds out")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--segment 0", "metres"), ("--limit -1", "metres"), ("--limit nan", "--limit")]
+)
+def test_lengths_that_are_none_are_refused(run: Run, tmp_path: Path, option: str, said: str) -> None:
+    (tmp_path / "s.txt").write_text("0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n")
+    run("evaluate", tmp_path / "s.txt", tmp_path / "s.txt", *option.split()).refused(said)
+
+
+def test_the_truth_of_a_drive_takes_no_calibration(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "drive.json").write_text('{"foldmap_drive": 1, "truth": "truth.csv"}')
+    (tmp_path / "s.txt").write_text("0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n")
+    run("evaluate", tmp_path / "s.txt", tmp_path, "--calibration", tmp_path / "c.txt").refused("takes no")

@@ -109,3 +109,11 @@ def test_bad_distances_are_refused() -> None:
         failure_rates(np.zeros(3), np.array([0.0, 2.0, 1.0]))
     with pytest.raises(InputError):
         failure_rates(np.zeros(3), np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("segment_m", "limit_m"), [(0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (5.0, -1.0), (5.0, math.nan)]
+)
+def test_lengths_that_are_none_are_refused(segment_m: float, limit_m: float) -> None:
+    with pytest.raises(InputError, match="segments of"):
+        failure_rates(np.zeros(3), np.arange(3.0), segment_m, limit_m)

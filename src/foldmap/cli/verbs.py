@@ -30,6 +30,9 @@ class Verb(TyperCommand):
         """Check what would be written, then run the verb."""
         command = words_of(ctx)
         named = {one.name: (label_of(one), ctx.params.get(one.name)) for one in self.params if one.name}
+        for label, value in named.values():
+            if any(one != one for one in (value if isinstance(value, tuple) else [value])):  # NaN alone
+                raise ConfigError(f"{label} is no number", "give one, or leave it out")
         refuse_to_overwrite(command, *named_paths(command, named))
         return super().invoke(ctx)
 

@@ -113,7 +113,7 @@ def failure_rates(
     A drive is cut into whole segments from its start. The paper cuts at 1 km; a drive shorter than ``segment_m`` is one
     segment of its own length, which ``segment_m`` of the result states, and a horizon that no segment reaches is NaN
     instead of a flattering zero. A remainder of half a segment or more is a segment, a shorter one is part of the last.
-    Raises `InputError`: shapes differ, nothing given, NaN, or distances fall.
+    Raises `InputError`: shapes differ, nothing given, NaN, distances fall, or a length that is none.
 
     Args:
         error_m: float64 (N,), total error a frame; infinite where nothing was answered.
@@ -126,6 +126,8 @@ def failure_rates(
         raise InputError(f"errors {error_m.shape} and distances {distance_m.shape} do not pair", "give (N,) and (N,)")
     if np.isnan(error_m).any() or (np.diff(distance_m) < 0).any():
         raise InputError("errors hold NaN or distances fall", "give infinity for no answer and frames in driving order")
+    if not (segment_m > 0 and limit_m >= 0):
+        raise InputError(f"segments of {segment_m} m fail beyond {limit_m} m", "give positive metres")
     start_m, length_m = float(distance_m[0]), float(distance_m[-1] - distance_m[0])
     segments = max(1, math.floor(length_m / segment_m + 0.5))
     index = np.minimum(((distance_m - start_m) // segment_m).astype(int), segments - 1)

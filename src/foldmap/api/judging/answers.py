@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foldmap.api.judging.agreeing import refuse_other_meaning
-from foldmap.errors import PoseInputError
+from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.drives.read import is_drive, read_drive
 from foldmap.formats.listing import content
 from foldmap.formats.poses.photos import read_image_poses
@@ -85,12 +85,17 @@ def read_answers(path: Path) -> Answers:
     return Answers(lines, kinds.pop(), rows, positions, covariances, levels)
 
 
-def known_trajectory(truth: Path, calibration: Path | None = None) -> tuple[DoubleArray | None, list[SE2]]:
+def known_trajectory(
+    truth: Path, calibration: Path | None = None, limit_s: float | None = None
+) -> tuple[DoubleArray | None, list[SE2]]:
     """Times, float64 (N,), where it has any, and poses of a trajectory, or of the truth of a drive's folder.
 
-    A PoseInputError where they are no world_SE3_sensor, such as a camera's without its calibration.
+    A PoseInputError where they are no world_SE3_sensor, such as a camera's without its calibration; a ConfigError where
+    a calibration, or a limit of times, is given to what has no use for it.
     """
     if is_drive(truth):
+        if calibration is not None:
+            raise ConfigError(f"the truth of a drive is the vehicle's, and takes no {calibration}", "leave it out")
         told = read_drive(truth).truth
         if told is None:
             raise PoseInputError(
@@ -99,6 +104,8 @@ def known_trajectory(truth: Path, calibration: Path | None = None) -> tuple[Doub
         return told
     true = read_poses(truth, calibration)
     check_poses(true.world_SE3_sensors, str(truth))
+    if limit_s is not None and true.times_s is None:
+        raise ConfigError(f"{truth} has no times", "leave --time-limit out")
     return true.times_s, [pose.to_se2() for pose in true.world_SE3_sensors]
 
 
@@ -110,20 +117,20 @@ def true_positions(answers: Answers, truth: Path, limit_s: float | None = None) 
     answered, or is of another frame.
     """
     found = np.full(answers.positions.shape, np.nan)
-    limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
     if answers.kind == "visual":
         named = {row["images"][0]: number for number, row in enumerate(answers.rows) if len(row["images"]) == 1}
-        known = read_image_poses(truth, list(named), limit_s, cameras=False).camera_SE3_world
+        within_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
+        known = read_image_poses(truth, list(named), within_s, cameras=False).camera_SE3_world
         poses = {name: _camera(answers.rows[row]) for name, row in named.items() if answers.answered[row]}
         refuse_other_meaning(poses, {name: known[name] for name in known.keys() & named.keys()}, answers.path, truth)
         for name in known.keys() & named.keys():
             found[named[name]] = centres_of(known[name][None])[0]
     else:
-        times_s, true = known_trajectory(truth)
+        times_s, true = known_trajectory(truth, limit_s=limit_s)
         places = np.array([(pose.x_m, pose.y_m) for pose in true])
         if times_s is not None:
             moments, of = np.unique(answers.times_s, return_inverse=True)  # a sweep and a frame may be of one moment
-            mine, theirs, _ = associate_times(moments, times_s, limit_s)
+            mine, theirs, _ = associate_times(moments, times_s, DEFAULT_LIMIT_S if limit_s is None else limit_s)
             there = np.full((len(moments), places.shape[1]), np.nan)
             there[mine] = places[theirs]
             found[:] = there[of]

@@ -13,7 +13,7 @@ from foldmap.api.judging.answers import ANOTHER_FRAME_M, known_trajectory, read_
 from foldmap.api.judging.stated import consistency_summary
 from foldmap.api.results import COLUMNS, Stated
 from foldmap.atlas.whole import write_whole
-from foldmap.errors import ConfigError, PoseInputError
+from foldmap.errors import PoseInputError
 from foldmap.formats.poses.trajectories import read_tum_poses
 from foldmap.formats.textual import content_lines
 from foldmap.geometry import SE2
@@ -42,9 +42,7 @@ def compare_sweeps(
         PoseInputError: a file cannot be used, an estimate has no true pose within the limit of its time, or all are of
             another frame.
     """
-    true_s, world_SE2_true = known_trajectory(truth, calibration)
-    if limit_s is not None and true_s is None:
-        raise ConfigError(f"{truth} has no times", "leave --time-limit out")
+    true_s, world_SE2_true = known_trajectory(truth, calibration, limit_s)
     times_s = true_s if true_s is not None else np.arange(len(world_SE2_true), dtype=np.float64)
     answered_s, answered = read_planar(estimates)
     limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
