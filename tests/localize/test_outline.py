@@ -19,6 +19,7 @@ from foldmap.geometry import SE2, SE3, MetricGrid
 from foldmap.lidar.mapping.raster import BuildSettings, MapTile, build_map
 from foldmap.lidar.marks.outline import fold_outline, open_outline
 from foldmap.lidar.marks.unfold import FoldedMarks
+from foldmap.lidar.observation import SweepStack
 from foldmap.lidar.source import RasterMap, Sweep
 from foldmap.localize.estimate import Status
 from foldmap.localize.journey.estimate import JourneyEstimate, JourneySettings
@@ -255,6 +256,26 @@ def test_one_sweep_finds_itself_without_a_prior(street: DoubleArray, painted: Pa
         assert open_country.diagnostics.reason == "too little stands around to tell a place"
         with pytest.raises(ConfigError, match="prior"):
             town.localize([(sweep, SE3.from_se2(at, SENSOR_M))] * 2)
+
+
+def test_near_a_prior_what_stands_answers_where_the_ground_does_not_tell(street: DoubleArray, painted: Path) -> None:
+    """A sweep that sees no paint; by a prior that is off by more than is said, or elsewhere, nothing is answered."""
+    at = SE2(31.0, 0.3, 0.1)
+    bare, radius_m = sweep_at(street, at), 1.0
+    with fold_map.open(painted) as town:
+        alone = town.lidar_localizer()
+        for ahead_m, left_m in ((0.0, 0.0), (0.7, -0.6), (-0.8, 0.4)):
+            prior = at @ SE2(ahead_m, left_m, 0.04)
+            image = SweepStack(town.lidar.grid.resolution_m, 1).add(bare, SE3.from_se2(prior))
+            assert alone.localize(image, prior, radius_m).pose is None
+            found = town.localize(bare, prior, radius_m)
+            assert found.status is Status.DEGRADED
+            assert isinstance(found.pose, SE2)
+            assert np.hypot(found.pose.x_m - at.x_m, found.pose.y_m - at.y_m) < 0.3
+            assert found.diagnostics.reason.startswith("by what stands around")
+        for ahead_m in (-2.5, -1.8, 1.8, 2.5, 20.0):
+            assert town.localize(bare, at @ SE2(ahead_m, 0.0, 0.0), radius_m).pose is None
+        assert town.localize(sweep_at(poles_and_walls(2), at), at, radius_m).pose is None
 
 
 def test_of_two_places_that_look_alike_neither_is_answered() -> None:

@@ -27,6 +27,7 @@ from foldmap.localize.journey.estimate import JourneySettings
 from foldmap.localize.journey.events import OdometryEvent, SweepEvent
 from foldmap.localize.journey.journey import Journey
 from foldmap.localize.journey.senses import Layers
+from foldmap.localize.lidar.anywhere import localize_near
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
 from foldmap.localize.lidar.outline import OutlineMatcher, WholeOutline
 
@@ -81,7 +82,7 @@ def localize_sweeps(
         moving.finder, moving.times_s = SpinFinder(as_map), drive.clock_s
     if deskew and moving.how in (ODOMETRY, PRIORS):
         drive = drive.put_together(as_map if town.outline is None else _as_stands(town.outline, drive, priors, as_map))
-    localizer, tracker = town.lidar_localizer(), None
+    localizer, matcher, tracker = town.lidar_localizer(), town.outline_matcher(), None
     if filtered:
         range_rad = max(heading_range_rad, math.radians(0.3))
         tracker = Tracker(town, priors[0], radius_m, layer="lidar", heading_range_rad=range_rad)
@@ -93,13 +94,14 @@ def localize_sweeps(
         pose, prior = moving.pose(index, sweep), priors[index]
         estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", time_limit_s))
         here = pose.to_se2()
-        image = None if sweep is None else laid.add(moving.at_once(sweep), pose, moving.fresh)
+        sweep = None if sweep is None else moving.at_once(sweep)
+        image = None if sweep is None else laid.add(sweep, pose, moving.fresh)
         if tracker is not None:
             moved = None if before is None else before.inverse() @ here
             time_s = None if drive.times_s is None else float(times_s[index])
             estimate = tracker.step(image, moved, time_s, fixes[index])
         elif image is not None and prior is not None:
-            estimate = localizer.localize(image, prior, radius_m, heading_range_rad)
+            estimate = localize_near(localizer, matcher, sweep, image, prior, radius_m, heading_range_rad)
         if isinstance(read, SweepInputError):
             estimate = _unobserved(read)
         before, height_m = here, float(drive.world_SE3_sensors[index].translation_m[2])

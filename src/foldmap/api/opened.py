@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from foldmap.localize.estimate import Diagnostics, Estimate
     from foldmap.localize.lidar.confidence import LidarEstimate
     from foldmap.localize.lidar.localizer import LidarLocalizer
+    from foldmap.localize.lidar.outline import OutlineMatcher
     from foldmap.localize.street.localizer import StreetLocalizer
     from foldmap.localize.street.settings import StreetPrior
     from foldmap.localize.visual.localizer import VisualLocalizer
@@ -142,6 +143,13 @@ class FoldedMap:
 
         return self._once("extractor", lambda: extractor_for(self.visual.feature))
 
+    def outline_matcher(self) -> OutlineMatcher | None:
+        """Of what stands beside the roads; None where the map does not say. It keeps what it drew last."""
+        from foldmap.localize.lidar.outline import OutlineMatcher
+
+        outline = self.outline
+        return None if outline is None else self._once("outline matcher", lambda: OutlineMatcher(outline))
+
     def localize(
         self,
         observation: Any,
@@ -172,8 +180,12 @@ class FoldedMap:
         if _sweeps(many):
             if prior is None and hasattr(observation, "points_sensor_m") and self.outline is not None:
                 return self._anywhere(observation)
-            image = self._ground(observation, prior)
-            return self.lidar_localizer().localize(image, vehicle_pose(prior), 1.0 if radius_m is None else radius_m)
+            from foldmap.localize.lidar.anywhere import localize_near
+
+            last = many[-1][0] if isinstance(many[-1], tuple) else many[-1]
+            sweep = last if hasattr(last, "points_sensor_m") else None
+            lidar, image, at = self.lidar_localizer(), self._ground(observation, prior), vehicle_pose(prior)
+            return localize_near(lidar, self.outline_matcher(), sweep, image, at, 1.0 if radius_m is None else radius_m)
         queries = self._queries(many)
         if queries:
             pose = None if prior is None else vehicle_pose(prior)

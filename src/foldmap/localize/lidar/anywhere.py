@@ -1,19 +1,21 @@
-"""Where in a whole map one sweep was made, without a prior: what stands around says where, the ground how exactly."""
+"""Where one sweep was made, without a prior or near one: what stands around says where, the ground how exactly."""
 
 from __future__ import annotations
 
 import math
 import time
 
+from foldmap.geometry import SE2
 from foldmap.lidar.observation import Observation
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Estimate, Status, largest_sigma
 from foldmap.localize.lidar.confidence import LidarDiagnostics, LidarEstimate
 from foldmap.localize.lidar.localizer import LidarLocalizer
-from foldmap.localize.lidar.outline import Around, OutlineMatch, WholeOutline
+from foldmap.localize.lidar.outline import TURN_RAD, Around, OutlineMatch, OutlineMatcher, WholeOutline
 
 _APART_M = 3.0
-_NEAR_M, _TURN_RAD = 1.0, math.radians(2.0)
+_NEAR_M, _NEAR_RAD = 1.0, math.radians(2.0)
+_WIDEST_M, _RIM_M = 5.0, 0.5  # searched for what stands around a prior, and beyond it: what peaks there is no peak
 
 
 def localize_anywhere(
@@ -42,11 +44,44 @@ def localize_anywhere(
     best = sure[0]
     if any(_apart_m(best, one) > _APART_M for one in sure):
         return refused(Status.AMBIGUOUS, "what stands around fits two places")
-    ground = lidar.localize(observation, best.pose, _NEAR_M, _TURN_RAD)
-    if ground.pose is not None:
-        return ground
-    if not best.close:
+    if (found_there := _by_both(lidar, observation, best, begin_s)) is None:
         return refused(Status.AMBIGUOUS, "the place is known roughly: what stands around is in the map in part")
+    return found_there
+
+
+def localize_near(
+    lidar: LidarLocalizer,
+    outline: OutlineMatcher | None,
+    sweep: Sweep | None,
+    observation: Observation,
+    prior: SE2,
+    radius_m: float = 1.0,
+    heading_range_rad: float = math.radians(5.0),
+) -> LidarEstimate:
+    """As `LidarLocalizer.localize`; where the ground does not tell, what stands around is asked, as without a prior.
+
+    The sweep is that of the observation, of several the last, in its vehicle's axes; without it, or without an outline,
+    the ground is all there is.
+    """
+    begin_s = time.perf_counter()
+    ground = lidar.localize(observation, prior, radius_m, heading_range_rad)
+    if ground.pose is not None or outline is None or sweep is None or radius_m > _WIDEST_M:
+        return ground
+    best = outline.match(Around.of(sweep), prior, radius_m + _RIM_M, math.ceil(heading_range_rad / TURN_RAD))
+    if best is None or max(abs(best.pose.x_m - prior.x_m), abs(best.pose.y_m - prior.y_m)) > radius_m + 0.5 * _RIM_M:
+        return ground
+    return _by_both(lidar, observation, best, begin_s) or ground
+
+
+def _by_both(
+    lidar: LidarLocalizer, observation: Observation, best: OutlineMatch, begin_s: float
+) -> LidarEstimate | None:
+    """The pose by the ground where what stands says it is, else by that alone; None where neither is worth it."""
+    if not best.sure:
+        return None
+    ground = lidar.localize(observation, best.pose, _NEAR_M, _NEAR_RAD)
+    if ground.pose is not None or not best.close:
+        return ground if ground.pose is not None else None
     diagnostics = LidarDiagnostics(
         f"by what stands around; of the ground: {ground.diagnostics.reason or ground.status.value}",
         time.perf_counter() - begin_s,

@@ -30,7 +30,8 @@ _POINT_M = 0.25
 _LEAST_POINTS = 60  # in cells: open country tells no place
 _AROUND_M = 8.0  # what stands is weighed against how much stands around
 _COARSE = Coarse(0.8, 160, SIGHT_M, SIGHT_M)
-_TURN_RAD = math.radians(0.75)
+TURN_RAD = math.radians(0.75)
+"""Between the headings at which a sweep is laid on an outline."""
 _GROUND_M, _CELL_M, _SIDE = 0.12, 0.5, 168
 _SEEN_THROUGH = 4.0  # as much as what is seen is what the map has and one sees through
 _SURE, _FITS = (0.5, 0.95), (0.4, 0.9)
@@ -127,7 +128,7 @@ class OutlineMatcher:
             return None
         west_m, north_m, image = self._window(prior, radius_m)
         reach = math.ceil(radius_m / _POINT_M)
-        headings_rad = prior.heading_rad + _TURN_RAD * np.arange(-turns, turns + 1)
+        headings_rad = prior.heading_rad + TURN_RAD * np.arange(-turns, turns + 1)
         scores = np.stack(
             [
                 _scores(seen.standing_m, SE2(prior.x_m, prior.y_m, turn), west_m, north_m, image, reach)
@@ -139,7 +140,7 @@ class OutlineMatcher:
         pose = SE2(
             prior.x_m + (right - reach) * _POINT_M,
             prior.y_m - (down - reach) * _POINT_M,
-            float(prior.heading_rad + _TURN_RAD * (turn - turns)),
+            float(prior.heading_rad + TURN_RAD * (turn - turns)),
         )
         return OutlineMatch(pose, _covariance(curved), float(scores.max()), self._confirmed(seen, pose))
 
