@@ -180,12 +180,16 @@ class FoldedMap:
         if _sweeps(many):
             if prior is None and hasattr(observation, "points_sensor_m") and self.outline is not None:
                 return self._anywhere(observation)
+            lidar, image, at = self.lidar_localizer(), self._ground(observation, prior), vehicle_pose(prior)
+            radius_m, matcher = 1.0 if radius_m is None else radius_m, self.outline_matcher()
+            if matcher is None:
+                return lidar.localize(image, at, radius_m)
             from foldmap.localize.lidar.anywhere import localize_near
 
             last = many[-1][0] if isinstance(many[-1], tuple) else many[-1]
-            sweep = last if hasattr(last, "points_sensor_m") else None
-            lidar, image, at = self.lidar_localizer(), self._ground(observation, prior), vehicle_pose(prior)
-            return localize_near(lidar, self.outline_matcher(), sweep, image, at, 1.0 if radius_m is None else radius_m)
+            return localize_near(
+                lidar, matcher, last if hasattr(last, "points_sensor_m") else None, image, at, radius_m
+            )
         queries = self._queries(many)
         if queries:
             pose = None if prior is None else vehicle_pose(prior)
