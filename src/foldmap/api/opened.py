@@ -145,10 +145,12 @@ class FoldedMap:
 
     def outline_matcher(self) -> OutlineMatcher | None:
         """Of what stands beside the roads; None where the map does not say. It keeps what it drew last."""
+        outline = self.outline
+        if outline is None:
+            return None
         from foldmap.localize.lidar.outline import OutlineMatcher
 
-        outline = self.outline
-        return None if outline is None else self._once("outline matcher", lambda: OutlineMatcher(outline))
+        return self._once("outline matcher", lambda: OutlineMatcher(outline))
 
     def localize(
         self,

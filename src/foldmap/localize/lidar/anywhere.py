@@ -15,6 +15,7 @@ from foldmap.localize.lidar.outline import TURN_RAD, Around, OutlineMatch, Outli
 
 _APART_M = 3.0
 _NEAR_M, _NEAR_RAD = 1.0, math.radians(2.0)
+_MOST_SIGMA_M = 0.3  # of what stands near a prior: a pose that it knows less well is none
 _WIDEST_M, _RIM_M = 5.0, 0.5  # searched for what stands around a prior, and beyond it: what peaks there is no peak
 
 
@@ -68,7 +69,9 @@ def localize_near(
     if ground.pose is not None or outline is None or sweep is None or radius_m > _WIDEST_M:
         return ground
     best = outline.match(Around.of(sweep), prior, radius_m + _RIM_M, math.ceil(heading_range_rad / TURN_RAD))
-    if best is None or max(abs(best.pose.x_m - prior.x_m), abs(best.pose.y_m - prior.y_m)) > radius_m + 0.5 * _RIM_M:
+    if best is None or not best.close or largest_sigma(best.covariance[:2, :2]) > _MOST_SIGMA_M:
+        return ground
+    if max(abs(best.pose.x_m - prior.x_m), abs(best.pose.y_m - prior.y_m)) > radius_m + 0.5 * _RIM_M:
         return ground
     return _by_both(lidar, observation, best, begin_s) or ground
 
@@ -77,11 +80,11 @@ def _by_both(
     lidar: LidarLocalizer, observation: Observation, best: OutlineMatch, begin_s: float
 ) -> LidarEstimate | None:
     """The pose by the ground where what stands says it is, else by that alone; None where neither is worth it."""
-    if not best.sure:
-        return None
     ground = lidar.localize(observation, best.pose, _NEAR_M, _NEAR_RAD)
-    if ground.pose is not None or not best.close:
-        return ground if ground.pose is not None else None
+    if ground.pose is not None:
+        return ground
+    if not best.close:
+        return None
     diagnostics = LidarDiagnostics(
         f"by what stands around; of the ground: {ground.diagnostics.reason or ground.status.value}",
         time.perf_counter() - begin_s,
