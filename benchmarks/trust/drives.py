@@ -18,7 +18,6 @@ from foldmap.bench.street.split import Split
 from foldmap.bench.trust.answers import Answer, counted
 from foldmap.bench.trust.streets import AS_DRIVEN, See, StreetSet, Travelled, ask_streets
 from foldmap.errors import ModelError
-from foldmap.localize.estimate import Status
 from foldmap.street.defaults import default_model
 from foldmap.street.fold import StreetPlan, fold_street
 
@@ -112,7 +111,7 @@ class HostileDrives:
 
 @dataclass(frozen=True)
 class RightDrives:
-    """Row 8: drives whose last frame is `ok`, of all."""
+    """Row 8: drives whose last frame is `ok` and within its bound, of all."""
 
     number: ClassVar[int] = 8
     name: ClassVar[str] = "right-drives"
@@ -125,6 +124,7 @@ class RightDrives:
         board = trust(board)
         for step_m in self.maps.steps_m:
             found = [one for one in self.maps.at(board, step_m) if one.kind == AS_DRIVEN]
-            share = 100.0 * sum(one.status is Status.OK for one in found) / max(len(found), 1)
+            counts = counted(found)
+            share = 100.0 * counts["ok_right"] / max(len(found), 1)
             what = f"frames {step_m:g} m apart: right drives ok at their end"
-            yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))
+            yield at_least(self.number, what, share, self.least_pct, "%", detail=counts)

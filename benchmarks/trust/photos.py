@@ -161,7 +161,7 @@ class RightPhotos:
                 yield Line(self.number, what, None, note=str(skipped))
                 continue
             known = {one.name for one in full.right}
-            ok = sum(one.status is Status.OK for one in found if one.query in known)
+            ok = sum(one.status is Status.OK and not one.beyond for one in found if one.query in known)
             share = 100.0 * ok / max(len(known), 1)
             yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))
 

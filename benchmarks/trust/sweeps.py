@@ -28,7 +28,6 @@ from foldmap.lidar.bundle import Bundle
 from foldmap.lidar.fold import LidarPlan, fold_lidar
 from foldmap.lidar.marks.model import MarksModel
 from foldmap.lidar.source import RasterSource, Sweep
-from foldmap.localize.estimate import Status
 from foldmap.localize.lidar.choosing import map_calibration
 from foldmap.town import TownWorld, build_lidar, drive, street_lanes, wander
 
@@ -236,5 +235,6 @@ class RightSweeps:
             if isinstance(found, Line):
                 yield found
                 continue
-            share = 100.0 * sum(one.status is Status.OK for one in found) / len(found)
-            yield at_least(self.number, what, share, self.least_pct, "%", detail=counted(found))
+            counts = counted(found)
+            share = 100.0 * counts["ok_right"] / counts["asked"]
+            yield at_least(self.number, what, share, self.least_pct, "%", detail=counts)
