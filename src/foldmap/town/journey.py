@@ -22,8 +22,7 @@ def town_events(
     path_m: DoubleArray,
     day_seed: int,
     sensor: Lidar,
-    look: Callable[[SE2], RingFrame | None]
-    | None = None,  # what cameras see from a pose, such as a `RingWarp` of a tile
+    look: Callable[[SE2], RingFrame | None] | None = None,  # what cameras see from a pose: a `RingWarp` of a tile
     *,
     speed_mps: float = 8.0,
     rate_hz: float = 10.0,  # of sweeps and odometry

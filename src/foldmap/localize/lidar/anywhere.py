@@ -61,8 +61,8 @@ def localize_near(
 ) -> LidarEstimate:
     """As `LidarLocalizer.localize`; where the ground does not tell, what stands around is asked, as without a prior.
 
-    The sweep is that of the observation, of several the last, in its vehicle's axes; without it, or without an outline,
-    the ground is all there is.
+    The sweep is that of the observation, of several the last, in its vehicle's axes; without it, without an outline, or
+    where the prior is right to more than five metres, the ground is all there is.
     """
     begin_s = time.perf_counter()
     ground = lidar.localize(observation, prior, radius_m, heading_range_rad)
