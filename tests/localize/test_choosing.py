@@ -50,6 +50,15 @@ def test_the_smallest_of_those_that_lose_little() -> None:
     assert best_code(trials, 1e4) == 1  # the third errs too much, the fourth answers too little
 
 
+def test_a_smaller_code_that_is_far_off_now_and_then_is_not_taken() -> None:
+    """As measured on a street with rails: both `ok` at half of the places, the smaller one 1.6 m off at some."""
+    richer, smaller = trial(1.5, 0.034, 0.5), replace(trial(1.0, 0.034, 0.5), p95_m=1.62)
+    assert best_code([replace(richer, p95_m=0.048), smaller], 1e4) == 0
+    assert best_code([replace(richer, p95_m=1.2), smaller], 1e4) == 1
+    assert best_code([replace(richer, p95_m=0.048), replace(smaller, p95_m=0.11)], 1e4) == 1  # near all the same
+    assert best_code([replace(richer, p95_m=math.inf), replace(smaller, p95_m=math.inf)], 1e4) == 1
+
+
 def test_a_model_that_the_file_must_hold_pays_on_large_maps_alone() -> None:
     trials = [trial(3.0, 0.05, 0.95), trial(2.0, 0.05, 0.95, 500_000)]
     # a bit a square metre less is 500 kB at 4 km2

@@ -56,7 +56,8 @@ _WIDE_M, _RIVALS = 4.5, 0.1  # searched for what a wrong query reaches at best; 
 _REAL = 0.9  # real sweeps score a little less than simulated ones
 _LOST_ANSWERS, _LOST_M = 0.5, 0.15  # fewer places `ok`, at a larger median error: the place is lost in a code
 _LOST_OK = 0.05  # share of answers that a smaller code may lose against the best
-_LOST_ERROR = 1.25  # and the factor by which its errors may be larger
+_LOST_ERROR = 1.25  # the factor by which its errors may be larger,
+_LOST_TAIL, _NEAR_M = 2.0, 0.1  # and its 95th percentile, which a few places tell roughly, beyond what is near
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def best_code(trials: Sequence[CodeTrial], observed_m2: float) -> int:
     answering = [k for k, trial in enumerate(trials) if trial.ok >= most_ok - _LOST_OK]
     least_m = min(trials[k].median_m for k in answering)
     accurate = [k for k in answering if trials[k].median_m <= _LOST_ERROR * max(least_m, 0.01)]
-    return min(accurate, key=lambda k: trials[k].bytes_of(observed_m2))
+    tail_m = _LOST_TAIL * max(min(trials[k].p95_m for k in accurate), _NEAR_M)
+    return min((k for k in accurate if trials[k].p95_m <= tail_m), key=lambda k: trials[k].bytes_of(observed_m2))
 
 
 def loses_the_place(trials: Sequence[CodeTrial]) -> bool:
