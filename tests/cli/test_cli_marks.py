@@ -16,6 +16,7 @@ from foldmap.lidar.folded import open_lidar
 from foldmap.lidar.marks.unfold import FoldedMarks
 from foldmap.localize.evidence import MapCalibration
 from foldmap.localize.lidar.confidence import DISTINCTION
+from tests.localize.outlined_street import MARKS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lidar"))
 from painted_ground import RESOLUTION_M, painted_map, write_seen
@@ -39,7 +40,7 @@ def painted() -> np.ndarray:
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """map.tif, sweeps/ (KITTI), prior.txt off by 0.5 m, and map.fold; read only."""
-    from foldmap.api.folding import LidarOptions, fold
+    from foldmap.api.folding import fold
 
     folder = tmp_path_factory.mktemp("marked")
     write_painted(folder / "map.tif", painted())
@@ -49,11 +50,17 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         turn = f"0 0 {math.sin(truth.heading_rad / 2):.9f} {math.cos(truth.heading_rad / 2):.9f}"
         rows.append(f"{100 + 0.1 * frame:.3f} {truth.x_m + 0.4:.6f} {truth.y_m - 0.3:.6f} 1.73 {turn}")
     (folder / "prior.txt").write_text("\n".join(rows) + "\n")
-    fold(folder / "map.tif", folder / "map.fold", lidar=LidarOptions(codec="marks"))
+    fold(folder / "map.tif", folder / "map.fold", lidar=MARKS)
     return folder
 
 
-def test_marks_are_folded_shown_and_verified(run: Run, marked: Path, tmp_path: Path) -> None:
+def test_marks_are_folded_shown_and_verified(
+    run: Run, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places are few here, for speed."""
+    from foldmap.api.folding import rasters
+
+    monkeypatch.setattr(rasters, "_PLACES", 2)
     out = tmp_path / "map.fold"
     ran = run("fold", marked / "map.tif", "-o", out, "--codec", "marks", "--json")
     summary = ran.told()

@@ -10,10 +10,13 @@ from foldmap.api.folding import LidarOptions, fold
 from foldmap.formats.raster.write import write_map_geotiff
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.mapping.raster import BuildSettings, build_map
+from foldmap.lidar.shipped import weights_folder
 from foldmap.lidar.source import Sweep
 from foldmap.types import DoubleArray
 
 SENSOR_M = 1.7
+MARKS = LidarOptions(model=weights_folder() / "marks-fine-8.safetensors")
+"""Marks that are named are neither chosen nor calibrated on the map, which takes a minute a fold."""
 
 
 def poles_and_walls(seed: int, length_m: float = 70.0) -> DoubleArray:
@@ -56,5 +59,9 @@ def painted_map(street: DoubleArray, tmp_path: Path) -> Path:
     drive = zip(painted, [SE3.from_se2(pose, SENSOR_M) for pose in poses], strict=True)
     with build_map(drive, BuildSettings(resolution_m=0.05), scratch=tmp_path) as built:
         write_map_geotiff(tmp_path / "map.tif", built.grid, built.tiles())
-    fold(tmp_path / "map.tif", tmp_path / "a.fold", lidar=LidarOptions(codec="marks"))
+    fold(
+        tmp_path / "map.tif",
+        tmp_path / "a.fold",
+        lidar=MARKS,
+    )
     return tmp_path / "a.fold"

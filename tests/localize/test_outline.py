@@ -29,7 +29,7 @@ from foldmap.localize.journey.senses import Layers
 from foldmap.localize.lidar.anywhere import localize_anywhere
 from foldmap.localize.lidar.outline import Around, OutlineMatch, OutlineMatcher, WholeOutline
 from foldmap.types import DoubleArray
-from tests.localize.outlined_street import SENSOR_M, painted_map, poles_and_walls, sweep_at
+from tests.localize.outlined_street import MARKS, SENSOR_M, painted_map, poles_and_walls, sweep_at
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +92,9 @@ def test_the_outline_of_a_built_map_comes_and_goes_with_it(tmp_path: Path) -> No
     intensity, count = rng.random((256, 256)).astype(np.float32), np.ones((256, 256), np.int64)
     for name, stands in (("map", rng.random((256, 256)) < 1e-3), ("bare", None)):
         write_map_geotiff(tmp_path / f"{name}.tif", grid, [MapTile(0, 0, intensity, count, intensity / 9, stands)])
-    out, marks = tmp_path / "a.fold", LidarOptions(codec="marks")
+    out = tmp_path / "a.fold"
 
-    def layers(source: str, options: LidarOptions = marks, **how: bool) -> list[str]:
+    def layers(source: str, options: LidarOptions = MARKS, **how: bool) -> list[str]:
         fold(tmp_path / source, out, lidar=options, **how)  # type: ignore[arg-type]
         with FoldFile.open(out) as file:
             return [layer.name for layer in file.layers()]
@@ -104,7 +104,7 @@ def test_the_outline_of_a_built_map_comes_and_goes_with_it(tmp_path: Path) -> No
         assert town.outline is not None
         assert town.lidar.parameters["codec"] == "marks-1"
         assert not town.lidar.parameters.get("upright")
-    assert layers("map.tif", replace(marks, outline=False)) == ["lidar"]
+    assert layers("map.tif", replace(MARKS, outline=False)) == ["lidar"]
     assert layers("map.tif", into=True) == ["lidar", "outline"]
     assert layers("bare.tif", into=True) == ["lidar"]  # not that of another map
     assert layers("map.tif", into=True) == ["lidar", "outline"]

@@ -14,14 +14,14 @@ import rasterio
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
-from foldmap.api.folding import LidarOptions, fold
+from foldmap.api.folding import fold
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.geopose import Anchor
 from foldmap.lidar.source import Sweep
 from tests.cli.cli_place import write_tif
 from tests.lidar.painted_ground import RESOLUTION_M, painted_map, write_seen
+from tests.localize.outlined_street import MARKS, poles_and_walls, sweep_at
 from tests.localize.outlined_street import painted_map as outlined_map
-from tests.localize.outlined_street import poles_and_walls, sweep_at
 from tests.service.conftest import Client
 from tests.service.geopose_schemas import FORMS, PROBLEM, check
 
@@ -46,7 +46,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         half = math.radians(prior["heading_deg"]) / 2
         rows.append(f"{frame} {prior['x_m']!r} {prior['y_m']!r} 1.73 0 0 {math.sin(half)!r} {math.cos(half)!r}\n")
     (folder / "prior.txt").write_text("".join(rows))
-    fold(folder / "map.tif", folder / "map.fold", lidar=LidarOptions(codec="marks"), anchor=HERE)
+    fold(
+        folder / "map.tif",
+        folder / "map.fold",
+        lidar=MARKS,
+        anchor=HERE,
+    )
     return folder
 
 
