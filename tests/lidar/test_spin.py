@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,26 @@ def test_the_way_is_told_by_the_sweeps(spin: int, skewed: list[Sweep]) -> None:
     for sweep, pose, turn in zip(sweeps, poses(len(sweeps)), turns(poses(len(sweeps))), strict=True):
         finder.add(sweep, pose.to_se2(), turn)
     assert finder.spin == spin
+
+
+def test_no_sweep_takes_longer_than_one_way_of_a_pair(skewed: list[Sweep], monkeypatch: pytest.MonkeyPatch) -> None:
+    import small_gicp
+
+    count, align = 0, small_gicp.align
+
+    def counted(*args: Any, **more: Any) -> Any:
+        nonlocal count
+        count += 1
+        return align(*args, **more)
+
+    monkeypatch.setattr(small_gicp, "align", counted)
+    finder, before, each = SpinFinder(), 0, list[int]()
+    for sweep, pose, turn in zip(skewed, poses(len(skewed)), turns(poses(len(skewed))), strict=True):
+        finder.add(sweep, pose.to_se2(), turn)
+        each.append(count - before)
+        before = count
+    assert max(each) == 1
+    assert count >= 3 * 6  # as many pairs as tell
 
 
 def test_sweeps_put_together_need_no_more(skewed: list[Sweep]) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from foldmap.lidar.mapping.bins import binned
 from foldmap.types import BoolArray, DoubleArray, FloatArray
 
 _CELL_M, _HALF_M, _AROUND_CELLS = 0.2, (12.0, 15.0), 7
@@ -49,13 +50,8 @@ def _contrast(xy_m: DoubleArray, intensity: FloatArray) -> tuple[DoubleArray, Bo
     """Mean intensity of each cell less that around it, and which cells were seen, (H, W) each."""
     from scipy.ndimage import uniform_filter
 
-    shape = tuple(round(2 * half_m / _CELL_M) for half_m in _HALF_M)
-    row = np.floor((_HALF_M[0] - xy_m[:, 1]) / _CELL_M)
-    col = np.floor((xy_m[:, 0] + _HALF_M[1]) / _CELL_M)
-    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
-    flat = (row[inside] * shape[1] + col[inside]).astype(np.int64)
-    count = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
-    total = np.bincount(flat, intensity[inside], shape[0] * shape[1]).reshape(shape)
+    shape = round(2 * _HALF_M[0] / _CELL_M), round(2 * _HALF_M[1] / _CELL_M)
+    count, total = binned(xy_m, intensity, shape, _HALF_M, _CELL_M)
     seen = count > 0
     mean = total / np.maximum(count, 1)
     around, share = (uniform_filter(part, _AROUND_CELLS, mode="constant") for part in (mean, seen.astype(np.float64)))

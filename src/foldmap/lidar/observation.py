@@ -12,6 +12,7 @@ import numpy as np
 from foldmap.errors import ConfigError, PoseInputError, SweepInputError
 from foldmap.geometry import SE2, SE3
 from foldmap.lidar.continuity import Continuity
+from foldmap.lidar.mapping.bins import binned
 from foldmap.lidar.mapping.ground import ground_mask
 from foldmap.lidar.mapping.lean import upright
 from foldmap.lidar.relief import mixed
@@ -117,12 +118,10 @@ def rasterize(
         raise SweepInputError(f"points {points.shape} and intensity {values.shape}", "give (N, 3) and (N,)")
     if not (np.isfinite(points).all() and np.isfinite(values).all()):
         raise SweepInputError("the points hold NaN or infinite values", "drop those returns first")
-    flat, inside = _pixels(points, shape, resolution_m, half_length_m, half_width_m)
-    count = np.bincount(flat, minlength=shape[0] * shape[1])
-    total = np.bincount(flat, weights=values[inside].astype(np.float64), minlength=shape[0] * shape[1])
-    mean = np.divide(total, count, out=np.zeros(len(total)), where=count > 0)
-    image, observed = mean.reshape(shape).astype(np.float32), (count > 0).reshape(shape)
-    return Observation(image, observed, resolution_m, half_length_m, half_width_m)
+    count, total = binned(points, values, shape, (half_width_m, half_length_m), resolution_m)
+    observed = count > 0
+    mean = np.divide(total, count, out=np.zeros(shape), where=observed)
+    return Observation(mean.astype(np.float32), observed, resolution_m, half_length_m, half_width_m)
 
 
 def _pixels(

@@ -9,11 +9,12 @@ kerb, so sidewalks stay ground.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numba import njit
 
-from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray
+from foldmap.types import AnyArray, BoolArray, DoubleArray, FloatArray, IntArray
 
 _CELL_M = 1.0
 _REACH_M = 80.0
@@ -49,9 +50,22 @@ def height_above_ground(points_sensor_m: FloatArray, sensor_height_m: float | No
     plane = _seed_plane(lowest, sensor_height_m)
     if plane is None:
         return np.full(len(points), np.nan, np.float32)
+    return _above_local_planes(points, _walk_outwards(lowest, plane, _outwards()))
+
+
+@cache
+def _centres_m() -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Where each cell's centre is, x and y, and how far that is from the sensor, (H, W) each."""
+    axis = (np.arange(_SIDE) + 0.5 - _SIDE / 2) * _CELL_M
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    return x, y, np.hypot(x, y)
+
+
+@cache
+def _outwards() -> IntArray:
+    """All cells, the nearest first."""
     axis = np.arange(_SIDE) + 0.5 - _SIDE / 2
-    outwards = np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable").astype(np.int32)
-    return _above_local_planes(points, _walk_outwards(lowest, plane, outwards))
+    return np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable").astype(np.int32)
 
 
 def ground_plane(points_sensor_m: FloatArray) -> DoubleArray | None:
@@ -61,10 +75,7 @@ def ground_plane(points_sensor_m: FloatArray) -> DoubleArray | None:
 
 def _seed_plane(lowest: FloatArray, sensor_height_m: float | None) -> DoubleArray | None:
     """Fit z = a x + b y + c to the cell minima around the sensor, trimming what stands on the ground."""
-    side = lowest.shape[0]
-    axis = (np.arange(side) + 0.5 - side / 2) * _CELL_M
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    range_m = np.hypot(x, y)
+    x, y, range_m = _centres_m()
     usable = np.isfinite(lowest) & (range_m > _SELF_RADIUS_M)
     near = usable & (range_m < _SEED_RADIUS_M)
     if near.sum() < _MIN_SEED_CELLS:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -154,8 +154,9 @@ def spin_of(
             break  # whom poses belong to takes all pairs
         one, other = read(before), read(here)
         if one is not None and other is not None:
-            moved = _turn_at(poses, times_s, before), _turn_at(poses, times_s, here)
-            found.compare(one, other, *moved, poses[before].inverse() @ poses[here])
+            pair = _Seen(one, _turn_at(poses, times_s, before)), _Seen(other, _turn_at(poses, times_s, here))
+            for _ in found.compare(*pair, poses[before].inverse() @ poses[here]):
+                pass
     return found.verdict(independent, otherwise)
 
 
@@ -180,8 +181,9 @@ class SpinFinder:
 
     def __init__(self, first: int = AS_IT_IS) -> None:
         self.spin = self._first = first
-        self._told, self._kept = _Told(), deque[tuple[Sweep, SE2, Turn]]()
+        self._told, self._kept = _Told(), deque[tuple[_Seen, SE2]]()
         self._stood, self._stood_at, self._asked = _Told(), SE2(math.inf, 0.0, 0.0), 0
+        self._comparing: Iterator[None] | None = None
 
     @property
     def told(self) -> bool:
@@ -212,16 +214,48 @@ class SpinFinder:
         self.spin = by.verdict(independent=False, otherwise=self._first)
 
     def add(self, sweep: Sweep, here: SE2, turn: Turn) -> None:
-        """Take the next sweep in the vehicle's axes, start_SE2_vehicle there, and what moves in a revolution."""
+        """Take the next sweep in the vehicle's axes, start_SE2_vehicle there, and what moves in a revolution.
+
+        Of a pair one way is looked at by each sweep, so that none takes long.
+        """
         if self._done or not turn.tells:
             return
         if not self._kept or _apart_m(self._kept[-1][1], here) >= _BETWEEN_M:
-            self._kept.append((sweep, here, turn))
-        if _apart_m(self._kept[0][1], here) < _APART_M:
-            return
-        before, there, turned = self._kept.popleft()
-        self._told.compare(before, sweep, turned, turn, SE3.from_se2(there.inverse() @ here))
-        self._decide()
+            seen = _Seen(sweep, turn)
+            self._kept.append((seen, here))
+            while len(self._kept) > 1 and _apart_m(self._kept[1][1], here) >= _APART_M:
+                self._kept.popleft()
+            before, there = self._kept[0]
+            if self._comparing is None and _apart_m(there, here) >= _APART_M:
+                self._kept.popleft()
+                self._comparing = self._told.compare(before, seen, SE3.from_se2(there.inverse() @ here))
+        if self._comparing is not None and next(self._comparing, True):
+            self._comparing = None
+            self._decide()
+
+
+class _Seen:
+    """A sweep and what moves in a revolution around it; what it shows, put together each way, is found once."""
+
+    def __init__(self, sweep: Sweep, turn: Turn) -> None:
+        self._sweep, self._turn, self._found = thinned(sweep), turn, dict[int, tuple[Any, Any]]()
+
+    def surfaces(self, spin: int) -> tuple[Any, Any]:
+        """Points with their normals, and their tree; no tree where they are too few."""
+        if spin not in self._found:
+            self._found[spin] = self._surfaces(spin)
+        return self._found[spin]
+
+    def _surfaces(self, spin: int) -> tuple[Any, Any]:
+        import small_gicp
+
+        points = put_together(self._sweep, spin, self._turn).points_sensor_m.astype(np.float64)
+        range_m = np.hypot(points[:, 0], points[:, 1])
+        near = points[(range_m > _NEAR_M) & (range_m < _FAR_M)]
+        if len(near) < _LEAST_POINTS:
+            return small_gicp.PointCloud(near), None
+        points, tree = small_gicp.preprocess_points(near, _CELL_M, num_neighbors=_NEIGHBOURS)
+        return points, tree
 
 
 @dataclass
@@ -231,18 +265,18 @@ class _Told:
     misfits: list[list[float]] = field(default_factory=list)
     off_m: list[list[float]] = field(default_factory=list)
 
-    def compare(self, before: Sweep, here: Sweep, turned: Turn, turn: Turn, step: SE3) -> None:
-        """Lay a sweep on one before it, put together each way."""
+    def compare(self, before: _Seen, here: _Seen, step: SE3) -> Iterator[None]:
+        """Lay a sweep on one before it, put together each way; between two ways there is time for others."""
         import small_gicp
 
         misfits, off_m = list[float](), list[float]()
         ahead = step.translation_m / np.linalg.norm(step.translation_m)  # what revolutions smear
-        before, here = thinned(before), thinned(here)
-        for spin in EITHER:
-            surfaces = [_surfaces(put_together(*one)) for one in ((before, spin, turned), (here, spin, turn))]
-            if any(points.size() < _LEAST_POINTS for points, _ in surfaces):
+        for number, spin in enumerate(EITHER):
+            if number:
+                yield
+            (target, tree), (source, _) = before.surfaces(spin), here.surfaces(spin)
+            if min(target.size(), source.size()) < _LEAST_POINTS:
                 return
-            (target, tree), (source, _) = surfaces
             found = small_gicp.align(
                 target, source, tree, step.matrix, registration_type="GICP", max_correspondence_distance=_REACH_M
             )
@@ -303,18 +337,6 @@ def thinned(sweep: Sweep) -> Sweep:
     """Every so many-th point: as many as tell as well as all, in half of the time."""
     step = max(len(sweep.points_sensor_m) // _MOST_POINTS, 1)
     return Sweep(sweep.points_sensor_m[::step], sweep.intensity[::step])
-
-
-def _surfaces(sweep: Sweep) -> tuple[Any, Any]:
-    import small_gicp
-
-    points = sweep.points_sensor_m.astype(np.float64)
-    range_m = np.hypot(points[:, 0], points[:, 1])
-    near = points[(range_m > _NEAR_M) & (range_m < _FAR_M)]
-    if len(near) < _LEAST_POINTS:
-        return small_gicp.PointCloud(near), None
-    points, tree = small_gicp.preprocess_points(near, _CELL_M, num_neighbors=_NEIGHBOURS)
-    return points, tree
 
 
 def _apart_m(one: SE2, other: SE2) -> float:

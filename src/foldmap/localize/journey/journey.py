@@ -140,7 +140,7 @@ class Journey:
             self._upright = found.world_SE3_vehicle
 
     def _cameras(self, fine: Fine | None) -> int:
-        """At how many of a frame's cameras to look: at few while lidar is sure, or without it what was seen last.
+        """At how many of a frame's cameras to look: at few while lidar is sure, or what was seen last.
 
         While lidar is sure none is looked at until the last look is old.
         """
@@ -148,7 +148,7 @@ class Journey:
         by_lidar = fine is not None and fine.ok_age_s.get("lidar", math.inf) <= s.fresh_s
         if by_lidar and last.age_s is not None and last.age_s < s.photo_s - 1e-6:
             return 0
-        sure = by_lidar or (fine is not None and self._layers.lidar is None and last.status == "ok")
+        sure = by_lidar or (fine is not None and last.status == "ok")
         return s.cameras_tracked if sure else s.cameras_lost
 
     def _sweep(self, event: SweepEvent, known: bool) -> None:
