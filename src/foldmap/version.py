@@ -1,3 +1,3 @@
 """Level 0: the release, which files and settings name."""
 
-__version__ = "0.19.0"
+__version__ = "0.20.0"
