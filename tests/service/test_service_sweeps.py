@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from foldmap.api.folding import fold
 from foldmap.geometry import SE2, SE3
 from foldmap.geometry.geopose import Anchor
+from foldmap.lidar.mapping.spin import Turn, put_together
 from foldmap.lidar.source import Sweep
 from tests.cli.cli_place import write_tif
 from tests.lidar.painted_ground import RESOLUTION_M, painted_map, write_seen
@@ -27,6 +28,7 @@ from tests.service.geopose_schemas import FORMS, PROBLEM, check
 
 SEED, SIDE_PX = 3, 1000
 TRUTHS = tuple(SE2(-1.0 + 0.8 * frame, 0.5 * frame, 0.4) for frame in range(2))
+STREET = poles_and_walls(1)
 HERE = Anchor(-33.9, 151.2, 40.0, 0.8)
 PATH = "/localize/sweep"
 
@@ -167,14 +169,24 @@ def test_photos_in_a_map_without_them_are_501(swept: Client) -> None:
     assert answer.status_code in (400, 501)
 
 
-def test_a_map_with_an_outline_needs_no_prior(serving: Callable[..., Client], tmp_path: Path) -> None:
-    street, at = poles_and_walls(1), SE2(31.0, 0.3, 0.4)
-    client = serving(outlined_map(street, tmp_path))
+@pytest.fixture(scope="module")
+def outlined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return outlined_map(STREET, tmp_path_factory.mktemp("outlined"))
 
-    def asked(sweep: Sweep, **said: Any) -> Any:
+
+@pytest.fixture
+def asked(serving: Callable[..., Client], outlined: Path) -> Callable[..., Any]:
+    client = serving(outlined)
+
+    def ask(sweep: Sweep, **said: Any) -> Any:
         rows = np.column_stack([sweep.points_sensor_m, np.clip(sweep.intensity, 0.0, 1.0)]).astype("<f4")
         return client.post(PATH, params=said, content=rows.tobytes())
 
+    return ask
+
+
+def test_a_map_with_an_outline_needs_no_prior(asked: Callable[..., Any]) -> None:
+    street, at = STREET, SE2(31.0, 0.3, 0.4)
     answer = asked(sweep_at(street, at, paint=True))
     assert answer.status_code == 200
     pose = answer.json()["pose"]
@@ -183,3 +195,34 @@ def test_a_map_with_an_outline_needs_no_prior(serving: Callable[..., Client], tm
     assert (elsewhere.status_code, elsewhere.json()["status"]) == (404, "no_match")
     half = asked(sweep_at(street, at, paint=True), x_m=31.0)
     assert (half.status_code, "the prior is not whole" in half.text) == (400, True)
+
+
+def test_near_a_prior_what_stands_around_is_asked_where_the_ground_is_not_sure(asked: Callable[..., Any]) -> None:
+    at = SE2(31.0, 0.3, 0.4)
+    near = {"x_m": 31.4, "y_m": 0.0, "heading_deg": math.degrees(0.4)}
+    answer = asked(sweep_at(STREET, at), **near)
+    assert (answer.status_code, answer.headers.get("foldmap-status")) == (200, "degraded"), answer.text
+    pose = answer.json()["pose"]
+    assert math.hypot(pose["x_m"] - at.x_m, pose["y_m"] - at.y_m) < 0.15
+    assert asked(sweep_at(poles_and_walls(2), at), **near).status_code == 404
+    pose = asked(sweep_at(STREET, at, paint=True), **near).json()["pose"]  # its paint fits 0.2 m ahead nearly as well
+    assert math.hypot(pose["x_m"] - at.x_m, pose["y_m"] - at.y_m) < 0.05
+
+
+def test_a_sweep_is_put_together_by_how_the_vehicle_moves(asked: Callable[..., Any]) -> None:
+    """At 10 m/s what is seen on the left was there a quarter of a revolution from what is seen ahead: 0.25 m."""
+    at, spin, near = SE2(31.0, 0.3, 0.4), -1, {"x_m": 31.4, "y_m": 0.0, "heading_deg": math.degrees(0.4)}
+    seen = sweep_at(STREET, at)
+    smeared = put_together(seen, spin, Turn.level(SE2(-1.0, 0.0, 0.0)))  # as a vehicle that moves on sees it
+
+    def off_m(**said: Any) -> float:
+        answer = asked(smeared, **near, **said)
+        pose = answer.json()["pose"] if answer.status_code == 200 else {"x_m": math.inf, "y_m": math.inf}
+        return math.hypot(pose["x_m"] - at.x_m, pose["y_m"] - at.y_m)
+
+    assert off_m(speed_mps=10, spin=spin) < 0.02
+    assert off_m(speed_mps=10, spin=-spin) > 0.3
+    assert off_m(speed_mps=10) == off_m()  # the map was not put together
+    for said, word in (({"spin": -1}, "speed_mps"), ({"speed_mps": 1, "spin": 0.5}, "-1, 0 or 1")):
+        refused = asked(smeared, **near, **said)
+        assert (refused.status_code, word in refused.text) == (400, True)

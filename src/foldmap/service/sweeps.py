@@ -12,8 +12,10 @@ from foldmap.api.results import LocalizedObservation
 from foldmap.api.sweep_motion import LaidSweeps
 from foldmap.errors import FoldmapError, InputError
 from foldmap.geometry import SE2, SE3
+from foldmap.lidar.mapping.spin import AS_IT_IS, EITHER, REVOLUTION_S, Turn, put_together, spin_named
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate
+from foldmap.localize.lidar.anywhere import localize_near
 from foldmap.service.answers import Answer, Wanted, accuracy_of, lost, worth_headers
 from foldmap.service.maps import ServedMap
 from foldmap.service.problems import bad_request, of_client, of_map
@@ -31,6 +33,19 @@ PARAMETERS: dict[str, tuple[float, float, float | None, str]] = {
     "heading_range_deg": (0, 180, 5.0, "And to so many degrees."),
     "intensity_scale": (1e-6, 1e9, 1.0, "Intensity of full reflectance."),
     "sensor_height_m": (0.01, 100, None, "Of the sensor above the road; else it is found."),
+    "speed_mps": (
+        -100,
+        100,
+        None,
+        "How fast the vehicle drives along the sensor's x, for lidars that spin.",
+    ),
+    "yaw_rate_dps": (-180, 180, None, "And how fast it turns, degrees a second, counter-clockwise."),
+    "spin": (
+        -1,
+        1,
+        None,
+        "Of the lidar: -1 clockwise, 1 the other way, 0 all at once; else the map's.",
+    ),
     "height_m": (-1e5, 1e5, None, "Of the vehicle above the ellipsoid, for maps that have no anchor."),
 }
 """Of the query: least, most, default, what it says."""
@@ -57,7 +72,7 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
     anywhere = served.town.outline is not None and all(values[name] is None for name in _PRIOR)
     prior = None if anywhere else _prior(served, values)
     try:
-        sweep = _sweep(body, values["intensity_scale"] or 1.0)
+        sweep = _at_once(served, _sweep(body, values["intensity_scale"] or 1.0), values)
         laid = LaidSweeps(folded.grid.resolution_m, 1, values["sensor_height_m"], relief=folded.relief)
         image = None if prior is None else laid.add(sweep, SE3.from_se2(prior), fresh=True)
     except InputError as error:
@@ -68,7 +83,8 @@ def answer_sweep(served: ServedMap, body: bytes, query: Mapping[str, str], wante
         if prior is None or image is None:
             estimate = served.town.localize(sweep)
         else:
-            estimate = localizer.localize(image, prior, radius_m, math.radians(range_deg))
+            matcher, range_rad = served.town.outline_matcher(), math.radians(range_deg)
+            estimate = localize_near(localizer, matcher, sweep, image, prior, radius_m, range_rad)
     except InputError as error:
         raise lost("no_observation", str(error)) from error
     except FoldmapError as error:
@@ -134,6 +150,21 @@ def _sweep(body: bytes, full_scale: float) -> Sweep:
         said = f"intensities from {rows[:, 3].min():g} to {rows[:, 3].max():g}"
         raise bad_request(said, "send 0 to 1, or give intensity_scale, that of full reflectance")
     return Sweep(np.ascontiguousarray(rows[:, :3]), np.ascontiguousarray(intensity))
+
+
+def _at_once(served: ServedMap, sweep: Sweep, values: Mapping[str, float | None]) -> Sweep:
+    """The sweep as if all of a revolution had been seen at once, where it is said how the vehicle moves."""
+    speed_mps, yaw_rate_dps, spin = (values[name] for name in ("speed_mps", "yaw_rate_dps", "spin"))
+    if speed_mps is None:
+        if yaw_rate_dps is not None or spin is not None:
+            raise bad_request("nothing says how fast the vehicle drives", "give speed_mps, too")
+        return sweep
+    if spin not in (None, *EITHER):
+        raise bad_request(f"spin is {spin:g}", "give -1, 0 or 1")
+    if spin is None:
+        spin = AS_IT_IS if served.town.outline is None else spin_named(served.town.outline.parameters.get("sweeps"))
+    turned_rad = math.radians(yaw_rate_dps or 0.0) * REVOLUTION_S
+    return put_together(sweep, int(spin), Turn.level(SE2(speed_mps * REVOLUTION_S, 0.0, turned_rad)))
 
 
 def _geopose(served: ServedMap, pose: SE2, height_m: float | None, wanted: Wanted) -> dict[str, Any] | None:

@@ -59,38 +59,45 @@ def localize_near(
     radius_m: float = 1.0,
     heading_range_rad: float = math.radians(5.0),
 ) -> LidarEstimate:
-    """As `LidarLocalizer.localize`; where the ground does not tell, what stands around is asked, as without a prior.
+    """As `LidarLocalizer.localize`; where the ground is not sure, what stands around is asked, as without a prior.
 
     The sweep is that of the observation, of several the last, in its vehicle's axes; without it, without an outline, or
     where the prior is right to more than five metres, the ground is all there is.
     """
     begin_s = time.perf_counter()
     ground = lidar.localize(observation, prior, radius_m, heading_range_rad)
-    if ground.pose is not None or outline is None or sweep is None or radius_m > _WIDEST_M:
+    if ground.status is Status.OK or outline is None or sweep is None or radius_m > _WIDEST_M:
         return ground
     best = outline.match(Around.of(sweep), prior, radius_m + _RIM_M, math.ceil(heading_range_rad / TURN_RAD))
     if best is None or not best.close or largest_sigma(best.covariance[:2, :2]) > _MOST_SIGMA_M:
         return ground
     if max(abs(best.pose.x_m - prior.x_m), abs(best.pose.y_m - prior.y_m)) > radius_m + 0.5 * _RIM_M:
         return ground
-    return _by_both(lidar, observation, best, begin_s) or ground
+    return _by_both(lidar, observation, best, begin_s, ground) or ground
 
 
 def _by_both(
-    lidar: LidarLocalizer, observation: Observation, best: OutlineMatch, begin_s: float
+    lidar: LidarLocalizer,
+    observation: Observation,
+    best: OutlineMatch,
+    begin_s: float,
+    before: LidarEstimate | None = None,
 ) -> LidarEstimate | None:
-    """The pose by the ground where what stands says it is, else by that alone; None where neither is worth it."""
+    """The pose by the ground where what stands says it is, if that is sure; else what is known best.
+
+    Known may be that, what stands alone, and what the ground said ``before``; None where none is worth it.
+    """
     ground = lidar.localize(observation, best.pose, _NEAR_M, _NEAR_RAD)
-    if ground.pose is not None:
+    if ground.status is Status.OK:
         return ground
-    if not best.close:
-        return None
-    diagnostics = LidarDiagnostics(
-        f"by what stands around; of the ground: {ground.diagnostics.reason or ground.status.value}",
-        time.perf_counter() - begin_s,
-        sigma_m=largest_sigma(best.covariance[:2, :2]),
-    )
-    return Estimate(Status.DEGRADED, best.pose, best.covariance, diagnostics)
+    known = [one for one in (before, ground) if one is not None and one.pose is not None]
+    if best.close:
+        sigma_m, why = largest_sigma(best.covariance[:2, :2]), ground.diagnostics.reason or ground.status.value
+        said = LidarDiagnostics(
+            f"by what stands around; of the ground: {why}", time.perf_counter() - begin_s, sigma_m=sigma_m
+        )
+        known.append(Estimate(Status.DEGRADED, best.pose, best.covariance, said))
+    return min(known, key=lambda one: one.diagnostics.sigma_m or math.inf, default=None)
 
 
 def _apart_m(one: OutlineMatch, other: OutlineMatch) -> float:
