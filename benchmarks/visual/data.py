@@ -13,6 +13,9 @@ import numpy as np
 
 from benchmarks.context import Board
 from benchmarks.lines import RowSkipped
+from foldmap.api.folding.options import VisualOptions
+from foldmap.api.folding.scenes import ReadScene, fold_scene
+from foldmap.api.results import Begin
 from foldmap.atlas import FoldFile, FoldWriter
 from foldmap.bench.visual.protocol import HeldOut, hold_out
 from foldmap.errors import MissingExtraError
@@ -20,8 +23,7 @@ from foldmap.formats.scenes import read_scene
 from foldmap.localize.estimate import Status
 from foldmap.localize.visual.estimate import CameraEstimate
 from foldmap.localize.visual.localizer import VisualLocalizer
-from foldmap.localize.visual.negatives import fold_calibrated
-from foldmap.localize.visual.plan import Planned, PlanOptions, plan_for_budget, transform_codecs
+from foldmap.localize.visual.plan import Planned, PlanOptions, transform_codecs
 from foldmap.metrics.camera_pose import CameraErrors, Threshold, accuracy, camera_errors
 from foldmap.types import DoubleArray, FloatArray
 from foldmap.visual.decoded import UnfoldedMap
@@ -214,13 +216,8 @@ class VisualBoard(Board):
         """A scene's map folded into at most so many bytes, as ``foldmap fold --budget`` does."""
 
         def make() -> File:
-            place = self.place(name)
-            codecs = transform_codecs(place.scene, place.means)
-            say = self.report(f"folding {name} into {budget_bytes} bytes")
-            planned = plan_for_budget(place.scene, place.means, budget_bytes, codecs, PlanOptions(), report=say)
             path = self.scratch / f"{name}-{budget_bytes}.fold"
-            size = write_file(path, place, planned)
-            return File(path, size, planned)
+            return fold_place(path, self.place(name), budget_bytes, self.report)
 
         return self.shared(("file", name, budget_bytes), make)  # type: ignore[no-any-return]
 
@@ -254,12 +251,14 @@ class VisualBoard(Board):
         return answers
 
 
-def write_file(path: Path, place: Place, planned: Planned) -> int:
-    """Fold a scene by a plan; bytes of the file on disk."""
+def fold_place(path: Path, place: Place, budget_bytes: int | None, begin: Begin) -> File:
+    """Fold a scene as ``foldmap fold`` does."""
+    codecs = transform_codecs(place.scene, place.means)
+    read = ReadScene(Path(place.name), place.scene, place.means, codecs, PlanOptions(), None, None)
     with FoldWriter(path) as writer:
-        fold_calibrated(writer, place.scene, planned.plan, means=place.means)
+        planned = fold_scene(writer, read, VisualOptions(), budget_bytes, begin).planned
         writer.commit()
-    return path.stat().st_size
+    return File(path, path.stat().st_size, planned)
 
 
 def poses(estimates: Sequence[CameraEstimate]) -> list[DoubleArray | None]:

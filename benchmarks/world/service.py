@@ -17,14 +17,13 @@ from PIL import Image
 
 from benchmarks.context import Board
 from benchmarks.lines import Line, RowSkipped, at_least, at_most, information
-from benchmarks.visual.data import VisualBoard, write_file
+from benchmarks.visual.data import VisualBoard, fold_place
 from benchmarks.world.hostile import hostile_requests
 from benchmarks.world.served import Got, Request, photo_question, posted, served
 from foldmap.formats.colmap.scene import read_model_poses
 from foldmap.geometry import SE3
 from foldmap.geometry.geopose import Anchor, ecef_of
 from foldmap.geometry.quaternion import inverse_rigid
-from foldmap.localize.visual.plan import PlanOptions, plan_for_budget, transform_codecs
 
 HERE = Anchor(47.6422, -122.1369, 60.0, 0.3)
 """Where the scene is said to lie: what is measured does not depend on it."""
@@ -49,8 +48,7 @@ class ServedScene:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{self.scene}-served.fold"
             if not path.is_file():
-                codecs = transform_codecs(place.scene, place.means)
-                write_file(path, place, plan_for_budget(place.scene, place.means, None, codecs, PlanOptions()))
+                fold_place(path, place, None, board.report)
             return path
 
         return board.shared(("served", self.scene), make)  # type: ignore[no-any-return]
