@@ -28,15 +28,18 @@ def test_an_installation_that_cannot_be_written_runs_without_a_home(tmp_path: Pa
         kept.chmod(0o777)
     nowhere = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "/dev/null/cache", "TMPDIR": str(temporary)}
     there = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    told = subprocess.run(
-        [sys.executable, "-c", "import foldmap, foldmap.lidar.mapping.ground; print(foldmap.__file__)"],
-        env={**there, **nowhere, "PYTHONPATH": str(installed.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        place = {**there, **nowhere, "PYTHONPATH": str(installed.parent)}
+        return subprocess.run([sys.executable, *words], env=place, capture_output=True, text=True, check=False)
+
+    told = run("-c", "import foldmap, foldmap.lidar.mapping.ground; print(foldmap.__file__)")
     if others:
         assert "no locator available" in told.stderr  # what lies there would be run
+        said = run("-m", "foldmap", "fold", str(tmp_path), "-o", str(tmp_path / "map.fold"))
+        assert (said.returncode, said.stdout) == (2, "")
+        assert said.stderr.startswith("error: there is no folder to keep compiled code in (name one ")
+        assert said.stderr.count("\n") == 1
         assert not any(kept.iterdir())
         return
     assert told.stdout.strip() == str(installed / "__init__.py"), told.stderr

@@ -261,6 +261,36 @@ def test_layers_of_different_kinds_lie_beside_each_other(place: Path, town: Path
     assert [entry["file"] for entry in other["metadata"]["merged"]] == ["l.fold", "s.fold", "v.fold"]
 
 
+@pytest.mark.parametrize(
+    ("raster", "streets", "said"),
+    [
+        ("EPSG:25832", "EPSG:32632", "another frame"),
+        ("EPSG:25832", "epsg:25832", ""),
+        ("", "", ""),
+        ("EPSG:25832", "", "s.fold names no crs, and is taken to be in that of l.fold"),
+        ("", "EPSG:25832", "l.fold names no crs, and is taken to be in that of s.fold"),
+    ],
+)
+def test_streets_beside_a_raster_are_in_its_frame(
+    raster: str, streets: str, said: str, place: Path, tmp_path: Path
+) -> None:
+    lidar = file_of(tmp_path / "l.fold", lidar=put_lidar)
+    lanes = file_of(tmp_path / "s.fold", street=lambda w: put_street(w, replace(street_of(place), crs=streets or None)))
+    with FoldUpdater(lidar) as updater:
+        was = updater.before.layer("lidar").parameters
+        updater.set_parameters("lidar", {**was, "grid": {**was["grid"], "crs_wkt": raster}})
+    told: list[str] = []
+    for files in ([lidar, lanes], [lanes, lidar]):
+        told.clear()
+        if said == "another frame":
+            with pytest.raises(MapInputError, match=r"street is in another frame .EPSG:32632. than l\.fold"):
+                merge(files, tmp_path / "both.fold", note=told.append)
+            assert not (tmp_path / "both.fold").exists()
+        else:
+            merge(files, tmp_path / "both.fold", note=told.append)
+        assert [line for line in told if "crs" in line] == ([said] if "crs" in said else [])
+
+
 def test_a_map_cut_in_two_and_joined_is_the_map(town: Path, tmp_path: Path) -> None:
     layers = ["lidar", "street"]
     extract(town, Area.box("-1e4,-1e4,400,1e4"), tmp_path / "west.fold", layers=["lidar"])

@@ -85,6 +85,7 @@ def test_table(run: Run, drive: Path) -> None:
         (["--resolution", "-1"], None, "resolution_m is -1"),
         (["--crs", "EPSG:4326"], None, "not in metres"),
         (["--intensity-scale", "0.1"], None, "outside 0 to 1"),
+        (["--time-limit", "-1"], None, "poses are paired by order"),
         ([], "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses for 4 sweeps"),
         ([], "", "holds no poses"),
         ([], "1 0 0 nan 0 1 0 0 0 0 1 0\n" * 4, "line 1: NaN"),

@@ -73,6 +73,7 @@ def test_degrees_become_metres_of_the_map(tmp_path: Path) -> None:
         ("a,b,c\n1,2,3\n", "line 1: no columns of fixes"),
         ("1 2\n", "line 1: 2 columns without names"),
         ("1 2 3 1\n2 3 x 1\n", "line 2: could not convert"),
+        ("east;north;sigma\n1,5;2,5;0,5\n", "line 2: could not convert string to float: '1,5'"),  # not '5;2'
         ("1 2 3 1\n2 nan 3 1\n", "line 2: NaN"),
         ("1 2 3 1\n2 3 3\n", "line 2: 3 columns"),
         ("1 2 3 1\n2 3 3 0\n", "line 2: the standard deviation is 0"),

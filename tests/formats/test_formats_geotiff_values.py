@@ -13,7 +13,7 @@ from rasterio.enums import ColorInterp
 from foldmap.errors import ConfigError, MapInputError
 from foldmap.formats.crs import from_lonlat
 from foldmap.formats.raster import values as geotiff_values
-from foldmap.formats.raster.geotiff import open_mixed, open_raster, raster_grid
+from foldmap.formats.raster.geotiff import open_mixed, open_raster, open_rasters, raster_grid
 from foldmap.formats.raster.write import crs_wkt_of, write_map_geotiff
 from foldmap.geometry import MetricGrid
 
@@ -37,8 +37,8 @@ def write(
         "count": 1,
         "dtype": values.dtype,
     }
-    with rasterio.open(path, "w", **profile, **place) as dataset:
-        dataset.write(values, 1)
+    with rasterio.open(path, "w", **(profile | place)) as dataset:
+        dataset.write(np.broadcast_to(values, (dataset.count, *values.shape)))
     return path
 
 
@@ -109,6 +109,49 @@ def test_ground_that_was_measured_as_nought_is_kept_where_nodata_is_another(tmp_
     assert "declare another value, which no pixel has" in caught.value.cure
     with open_raster(write(tmp_path, values, nodata=255)) as raster:
         assert raster.read(0, 0, *SHAPE).observed.all()
+        assert [line.split(": ", 1)[1] for line in raster.notes] == [
+            "at least 40 % of the map is 0 and nothing else; where that is no ground, declare it as nodata: "
+            "gdal_edit.py -a_nodata 0"
+        ]
+    with open_raster(write(tmp_path, values, nodata=0)) as raster:
+        assert not raster.notes
+
+
+@pytest.mark.parametrize("how", [{"compress": "JPEG"}, {"compress": "WEBP", "count": 3}])
+def test_a_value_for_nothing_that_a_lossy_compression_smears(tmp_path: Path, how: dict[str, Any]) -> None:
+    values = np.clip(texture(0, 255, "uint8"), 40, 254)
+    hole = np.s_[:43]
+    with open_raster(write(tmp_path, values, nodata=0, **how), 1) as raster:  # there is none to smear
+        assert not raster.notes
+    values[hole] = 0
+    path = write(tmp_path, values, nodata=0, **how)
+    with rasterio.open(path) as dataset:
+        assert (dataset.read(1)[hole] != 0).mean() > 0.01
+    with pytest.raises(MapInputError, match="declares nodata 0, of which its lossy compression makes other values"):
+        open_raster(path)
+    with open_raster(write(tmp_path, values, nodata=0, **{**how, "compress": "DEFLATE"}), 1) as raster:
+        assert not raster.read(0, 0, *SHAPE).observed[hole].any()
+    if "count" not in how:
+        path = write(tmp_path, values, **how)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(values > 0)
+        with open_raster(path) as raster:
+            assert np.array_equal(raster.read(0, 0, *SHAPE).observed, values > 0)
+
+
+def test_which_of_several_bands_is_read_is_told_where_nobody_chose(tmp_path: Path) -> None:
+    values = texture(1, 255, "uint8")
+    path = write(tmp_path, values, count=3, photometric="RGB")
+    told: list[str] = []
+    for band in (None, 1):
+        with open_rasters([path, path], band, note=told.append) as source:
+            assert np.array_equal(source.read(0, 0, *SHAPE).intensity, (values / np.float32(255)).astype(np.float32))
+    assert told == [f"note: {path}: band 1 (red) of 3 is read; --band chooses another"]
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "Intensity")
+    for one in (path, write(tmp_path, values), write(tmp_path, values, count=2, photometric="MINISBLACK", alpha="yes")):
+        with open_raster(one) as raster:
+            assert not raster.notes
 
 
 def test_nodata_far_from_where_samples_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

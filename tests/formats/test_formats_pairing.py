@@ -20,7 +20,9 @@ def ordered(names: list[str]) -> list[str]:
     return [str(path) for path in sorted(map(Path, names), key=natural_key)]
 
 
-def paired(names: list[str], times_s: list[float] | None, poses: int = 0, limit_s: float = 0.01) -> dict[str, int]:
+def paired(
+    names: list[str], times_s: list[float] | None, poses: int = 0, limit_s: float | None = None
+) -> dict[str, int]:
     """Row of the pose of every name that has one."""
     times = None if times_s is None else np.array(times_s)
     names = ordered(names)
@@ -158,3 +160,16 @@ def test_numbers_of_frames_are_times_where_they_ascend_in_small_steps() -> None:
     assert frame_times_s(["100.bin", "200.bin"]) is None  # milliseconds, perhaps
     assert frame_times_s(["first.bin", "second.bin"]) is None
     assert frame_times_s(["1.bin"]) is None
+
+
+NAMES, TIMED = ["0.1.bin", "0.2.bin", "0.3.bin"], np.array([0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("limit_s", [0.05, -1.0, math.inf])
+def test_a_limit_that_nothing_heeds_is_refused(limit_s: float) -> None:
+    with pytest.raises(ConfigError, match="has no times: sweeps and poses are paired by order"):
+        pair_sweeps(NAMES, 3, None, "poses.txt", limit_s)
+    with pytest.raises(ConfigError, match="names of the sweeps tell no times"):
+        pair_sweeps(["a.bin", "b.bin", "c.bin"], 3, TIMED, "poses.txt", limit_s)
+    assert pair_sweeps(NAMES, 3, None, "poses.txt", limit_s, others_heed=True).poses == (0, 1, 2)
+    assert pair_sweeps(NAMES, 3, TIMED, "poses.txt", 0.05).how == "time"

@@ -328,6 +328,39 @@ def test_roads_of_openstreetmap_are_driven_as_they_say(
         assert np.sign(np.diff(graph.vertices_m[edge, 0])[0]) == way
 
 
+@pytest.mark.parametrize("form", ["json", "parquet"])
+@pytest.mark.parametrize(
+    ("bridge_m", "ends"), [(6.0, 2), (1.0, 1), (310.0, 1), (None, 1), (1e300, 1), (10**400, 1), ("6", 1)]
+)
+def test_ends_on_two_levels_are_not_joined(tmp_path: Path, form: str, bridge_m: Any, ends: int) -> None:
+    """A road that ends below where a bridge begins; a third goes on from it on its own level."""
+    level = [] if bridge_m is None else [bridge_m]
+    lines = [
+        [[1000.0, 0.0, 0.0], [1050.0, 0.0, 0.0]],
+        [[1050.2, 0.0, *level], [1100.0, 0.0, *level]],
+        [[1100.0, 0.1, *level], [1150.0, 0.0, *level]],
+    ]
+    if form == "json":
+        features = [
+            {"type": "Feature", "properties": {}, "geometry": {"type": "LineString", "coordinates": line}}
+            for line in lines
+        ]
+        path = tmp_path / "lanes.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", "foldmap:crs": None, "features": features}))
+        found = read_geojson(path)
+    else:
+        if isinstance(bridge_m, int | str):
+            return  # WKB holds none such
+        shapes = [
+            shapely.LineString([point if len(point) > 2 else [*point, math.nan] for point in line]) for line in lines
+        ]
+        geopandas.GeoDataFrame({"id": [1, 2, 3]}, geometry=shapes, crs=UTM).to_parquet(tmp_path / "lanes.parquet")
+        found = read_geoparquet(tmp_path / "lanes.parquet")
+    graph = found.street_map.graph
+    assert int((graph.out_degree == 0).sum()) == ends
+    assert found.left_out.get("end that meets another line in plan, on another level: not joined", 0) == ends - 1
+
+
 def test_streets_in_millimetres_are_refused(tmp_path: Path) -> None:
     for name, coordinates in (("long", [[0, 0], [9e6, 0]]), ("wide", [[0, 0], [900, 0]])):
         lane = {"type": "LineString", "coordinates": coordinates}

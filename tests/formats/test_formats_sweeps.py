@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from pathlib import Path
 
@@ -213,6 +214,15 @@ def test_open_sweeps(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(SweepInputError, match="no sweeps at"):
         open_sweeps(tmp_path / "other")
+    for name in ("1", "10", "2"):
+        (tmp_path / "other" / name).mkdir()
+        (tmp_path / "other" / name / "0.BIN").symlink_to(tmp_path / f"s{name}.bin")
+    with pytest.raises(SweepInputError, match="folders of its own alone") as told:
+        open_sweeps(tmp_path / "other")
+    pattern = told.value.cure.split('"')[1]
+    assert [float(sweep.points_sensor_m[0, 0]) for sweep in open_sweeps(pattern)] == [1, 2, 10]
+    shutil.rmtree(tmp_path / "other")
+    (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.ply").write_text("")
     with pytest.raises(SweepInputError, match=r"only \.ply"):
         open_sweeps(tmp_path / "other")

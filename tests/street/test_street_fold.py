@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -262,7 +263,8 @@ def test_what_cannot_be_folded_is_refused(tmp_path: Path) -> None:
             with pytest.raises(MapInputError, match=error):
                 fold_street(writer, maps)
         writer.close()
-    for bad in ({"error_m": 0.0}, {"lanes": "some"}, {"vectors": "int7"}, {"spacing_m": -1.0}):
+    spacings = [{"spacing_m": each} for each in (-1.0, 1e-9, 1e9, math.inf)]
+    for bad in ({"error_m": 0.0}, {"lanes": "some"}, {"vectors": "int7"}, *spacings):
         with pytest.raises(ConfigError):
             StreetPlan(**bad)  # type: ignore[arg-type]
     path = folded(tmp_path / "b.fold", Counts())

@@ -47,7 +47,7 @@ def localize_sweeps(
     calibration: Path | None = None,
     intensity_scale: float | None = None,
     sensor_height_m: float | None = None,
-    time_limit_s: float = 0.01,
+    time_limit_s: float | None = None,
     deskew: bool = True,
     begin: Begin = silent,
 ) -> Localized:
@@ -92,7 +92,7 @@ def localize_sweeps(
     for index, read in enumerate(drive.read()):
         sweep = None if isinstance(read, SweepInputError) else read
         pose, prior = moving.pose(index, sweep), priors[index]
-        estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", time_limit_s))
+        estimate: Estimate[SE2, Diagnostics] = _unobserved(_no_pose("prior", given.limit_s))
         here = pose.to_se2()
         sweep = None if sweep is None else moving.at_once(sweep)
         image = None if sweep is None else laid.add(sweep, pose, moving.fresh)
@@ -108,7 +108,7 @@ def localize_sweeps(
         localized.append(LocalizedObservation(drive.names[index], f"{times_s[index]:.6f}", estimate, height_m))
         report(index + 1, len(drive))
     for name, time_s in drive.alone:
-        unpaired = _unobserved(_no_pose("prior" if odometry is None else "odometry", time_limit_s))
+        unpaired = _unobserved(_no_pose("prior" if odometry is None else "odometry", given.limit_s))
         localized.append(LocalizedObservation(name, f"{time_s:.6f}", unpaired))
     localized.sort(key=lambda one: one.time_s)
     did: dict[str, Any] = {"motion": moving.how} | ({"fixes": fixes_paired} if gps is not None else {})

@@ -12,6 +12,7 @@ from foldmap.formats.poses.fixes import read_fixes
 from foldmap.formats.poses.trajectories import read_poses
 from foldmap.formats.sweeps.drives import RecordedDrive, open_drive
 from foldmap.geometry import SE2, MetricGrid
+from foldmap.geometry.association import DEFAULT_LIMIT_S
 from foldmap.types import DoubleArray
 
 _FAR_M = 10_000.0
@@ -31,7 +32,7 @@ class SweepInputs:
         gps_sigma_m: of fixes that say none.
         calibration: KITTI's calib.txt, where poses are the camera's.
         intensity_scale: of the sweeps.
-        time_limit_s: sweeps named by times and their poses are no farther apart.
+        time_limit_s: sweeps named by times and their poses are no farther apart, see `pair_sweeps`.
     """
 
     sweeps: Path | str
@@ -41,12 +42,19 @@ class SweepInputs:
     gps_sigma_m: float
     calibration: Path | None
     intensity_scale: float | None
-    time_limit_s: float
+    time_limit_s: float | None
 
     def __post_init__(self) -> None:
         if self.gps is not None and self.poses is None and self.odometry is None:
             said = "fixes alone do not say how the vehicle moves and where it heads"
             raise ConfigError(said, "give --odometry too, or --poses")
+        if self.time_limit_s is not None and self.poses is None and self.odometry is None:
+            raise ConfigError("--time-limit is of poses, odometry and fixes", "leave it out")
+
+    @property
+    def limit_s(self) -> float:
+        """Times farther apart do not belong together."""
+        return DEFAULT_LIMIT_S if self.time_limit_s is None else self.time_limit_s
 
     @property
     def moves(self) -> Path:
@@ -95,7 +103,7 @@ class SweepInputs:
         xy_m, times_s = fixes.in_crs(grid.crs_wkt), sweep_times_s(drive)
         require_fixes_near(self.gps, xy_m, grid)
         step_s = 0.0 if times_s is None or len(times_s) < 2 else float(np.median(np.diff(times_s)))
-        rows, words = fixes.of_sweeps(times_s, len(drive), max(self.time_limit_s, 0.5 * step_s))
+        rows, words = fixes.of_sweeps(times_s, len(drive), max(self.limit_s, 0.5 * step_s))
         at_m = np.array([pose.translation_m[:2] for pose in drive.world_SE3_sensors])
         found: list[Fix | None] = []
         for index, row in enumerate(rows):
@@ -117,6 +125,7 @@ class SweepInputs:
             self._calibration(poses),
             self.intensity_scale,
             time_limit_s=self.time_limit_s,
+            others_heed=self.gps is not None or None not in (self.poses, self.odometry),
             aligned=False,
         )
 

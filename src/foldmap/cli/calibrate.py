@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from foldmap.cli.common import put, require_file
-from foldmap.cli.verbs import spoken
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap calibrate map.fold estimates.txt truth.txt -o calibrated.fold\n"
@@ -15,7 +14,6 @@ EXAMPLES = (
 
 
 def calibrate(
-    context: typer.Context,
     fold_file: Annotated[Path, typer.Argument(metavar="MAP.fold", help="The map that was localized in.")],
     estimates: Annotated[Path, typer.Argument(help="What foldmap localize wrote of a drive with your sensor.")],
     truth: Annotated[
@@ -26,8 +24,8 @@ def calibrate(
         Path | None, typer.Option(metavar="ESTIMATES", help="The same of a drive that is not in this map.")
     ] = None,
     time_limit: Annotated[
-        float, typer.Option(help="Times of estimates and truth farther apart do not belong together, seconds.")
-    ] = 0.01,
+        float | None, typer.Option(help="Times of estimates and truth farther apart do not belong together, s; 0.01.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Calibrate a map to your own sensor: what a sigma is worth, how far errors go beyond, what chance reaches.
@@ -41,5 +39,4 @@ def calibrate(
 
     for path in (fold_file, estimates):
         require_file(path)
-    limit_s = time_limit if "time_limit" in spoken(context) else None
-    put(calibrate_map(fold_file, estimates, truth, output, elsewhere=elsewhere, limit_s=limit_s), as_json)
+    put(calibrate_map(fold_file, estimates, truth, output, elsewhere=elsewhere, limit_s=time_limit), as_json)

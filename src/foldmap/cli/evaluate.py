@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from foldmap.cli.common import put
-from foldmap.cli.verbs import option, options_of, spoken
+from foldmap.cli.verbs import option, options_of
 
 EXAMPLES = (
     "\b\nExamples:\n  foldmap evaluate estimates.txt truth.txt\n"
@@ -29,8 +29,8 @@ def evaluate(
         ),
     ],
     time_limit: Annotated[
-        float, typer.Option(help="Times of estimates and truth farther apart do not belong together, seconds.")
-    ] = 0.01,
+        float | None, typer.Option(help="Times of estimates and truth farther apart do not belong together, s; 0.01.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", "--picture", help="Draw the distribution of the error to this SVG.")
     ] = None,
@@ -57,15 +57,14 @@ def evaluate(
     from foldmap.api.judging.runs import estimates_of
 
     estimates = estimates_of(estimates)
-    limit_s = time_limit if "time_limit" in spoken(context) else None
     why = "--queries is given" if queries is not None else why_photos(estimates, truth)
     if why:
         own = options_of(context, "photos", why=f", and {estimates} is about photos ({why})")
-        shown = compare_photos(estimates, truth, limit_s=limit_s, plot=plot, **own)
+        shown = compare_photos(estimates, truth, limit_s=time_limit, plot=plot, **own)
         shown["judged"] = f"photos, in 6 degrees of freedom: {why}"
     else:
         from foldmap.api.judging.evaluating_sweeps import compare_sweeps
 
         own = options_of(context, "sweeps", why=f", and {estimates} is not about photos")
-        shown = compare_sweeps(estimates, truth, limit_s=limit_s, plot=plot, **own)
+        shown = compare_sweeps(estimates, truth, limit_s=time_limit, plot=plot, **own)
     put(shown, as_json)

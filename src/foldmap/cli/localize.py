@@ -95,7 +95,8 @@ SensorHeight = Annotated[
     float | None, option(SWEEPS, "Height of the sensor above the road, metres.", "--sensor-height")
 ]
 TimeLimit = Annotated[
-    float, option(SWEEPS, "Where they are named by times, seconds to their pose at most.", "--time-limit")
+    float | None,
+    option(SWEEPS, "Where they are named by times, seconds to their pose at most; 0.01.", "--time-limit"),
 ]
 Rigs = Annotated[Path | None, option(PHOTOS, "Of rigs: id name MODEL ... | qw qx qy qz tx ty tz.", metavar="LIST")]
 Features = Annotated[Path | None, option(PHOTOS, "Their features, hloc's .h5 or COLMAP's .db.")]
@@ -183,7 +184,7 @@ def localize(
     calibration: Calibration = None,
     intensity_scale: IntensityScale = None,
     sensor_height_m: SensorHeight = None,
-    time_limit_s: TimeLimit = 0.01,
+    time_limit_s: TimeLimit = None,
     topic: Topic = None,
     base_frame: BaseFrame = None,
     ground_z_m: GroundZ = None,

@@ -135,6 +135,10 @@ def _one_line(ctx: Any = None) -> Iterator[None]:
         if missing is None:
             raise
         line = str(missing)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):  # numba's, as `_keep_compiled` found no folder either
+            raise
+        line = "there is no folder to keep compiled code in (name one that only you may write by NUMBA_CACHE_DIR)"
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             raise

@@ -76,8 +76,8 @@ class StreetPlan:
         if self.vectors not in ("none", *FORMS) or self.lanes not in LANES:
             forms = f"one of none, {FORMS}, one of {LANES}"
             raise ConfigError(f"vectors {self.vectors!r}, lanes {self.lanes!r}", forms)
-        if not (np.isfinite(self.spacing_m) and self.spacing_m >= 0):
-            raise ConfigError(f"places every {self.spacing_m} m", "give metres, or 0 for none")
+        if not (self.spacing_m == 0 or 1 <= self.spacing_m <= 1000):
+            raise ConfigError(f"places every {self.spacing_m} m", "give 1 to 1,000 metres, or 0 for none")
 
 
 @dataclass(frozen=True)

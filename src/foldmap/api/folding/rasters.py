@@ -89,7 +89,7 @@ def fold_rasters(
     tile_blocks = TILE_BLOCKS if options.tile_blocks is None else options.tile_blocks
     mixes, said = options.relief_band is not None, {} if at_hand is None else at_hand.said
     coding = InParts(crew, writer.path, rasters, band, options.relief_band, options.gaps, note)
-    with open_rasters(rasters, band, options.relief_band) as opened:
+    with open_rasters(rasters, options.band, options.relief_band, note) as opened:
         source = WhereReadable(opened) if options.gaps else opened
         candidates, trials = _candidates(source, options, budget_bytes, at_hand, note, report)
         before = 0 if budget_bytes is None or not beside else writer.size_bytes()
@@ -270,11 +270,10 @@ def update_rasters(
 ) -> dict[str, Any]:
     """Fold the tiles again that new rasters on the same grid change; errors as `update_lidar`."""
     bundle = None if options.model is None else read_model(options.model)
-    band = 1 if options.band is None else options.band
     with ExitStack() as opened:
-        source = opened.enter_context(open_rasters(rasters, band, options.relief_band))
+        source = opened.enter_context(open_rasters(rasters, options.band, options.relief_band))
         was = None if options.before is None else [options.before]
-        before = None if was is None else opened.enter_context(open_rasters(was, band, options.relief_band))
+        before = None if was is None else opened.enter_context(open_rasters(was, options.band, options.relief_band))
         mixes = options.relief_band is not None
         done = update_lidar(updater, source, bundle, before=before, relief=mixes, report=report)
         standing = opened.enter_context(open_standing(rasters if OUTLINE in updater.layers else [], source.grid))

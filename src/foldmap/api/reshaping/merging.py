@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def merge(
             for layer in file.layers():
                 layers.setdefault(layer.name, []).append(Source(file, layer.name))
         parts = {name: _joined(sources, prefer, note) for name, sources in layers.items()}
+        _require_one_frame([source for sources in layers.values() for source in sources], note)
         with FoldWriter(output) as writer:
             for key, value in _metadata(files, prefer, note).items():
                 writer.put_metadata(key, value)
@@ -55,6 +57,23 @@ def merge(
             writer.commit()
     said = {name: {"tiles": part.kept, "from": len(layers[name])} for name, part in parts.items()}
     return {"file": output, "file_bytes": output.stat().st_size, **said}
+
+
+def _require_one_frame(sources: Sequence[Source], note: Note) -> None:
+    """Refuse streets in another frame than the raster of another file; where one has no crs, that is noted."""
+    from foldmap.formats.crs import same_crs
+
+    framed = [(each, frame) for each in sources for frame in kind_of(each).frames(each)]
+    rasters = {each.file.path: (each, frame) for each, frame in framed if "grid" in each.parameters}
+    streets = [(each, frame) for each, frame in framed if "regions" in each.parameters]
+    for (raster, mine), (street, theirs) in product(rasters.values(), streets):
+        if raster.file is street.file or same_crs(mine, theirs):
+            continue
+        if mine and theirs:
+            what = f"{street.said} is in another frame ({theirs[:60]}) than {raster.said}"
+            raise MapInputError(what, "fold both sources together: streets are brought into the raster's frame")
+        local, known = (street, raster) if mine else (raster, street)
+        note(f"{local.file.path.name} names no crs, and is taken to be in that of {known.file.path.name}")
 
 
 def _joined(sources: Sequence[Source], prefer: str | None, note: Note) -> Part:

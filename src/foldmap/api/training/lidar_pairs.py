@@ -114,7 +114,7 @@ def pairs_of_drive(
     intensity_scale: float | None,
     *,
     smoke: bool,
-    time_limit_s: float = 0.01,
+    time_limit_s: float | None = None,
 ) -> LidarPairs:
     """Pairs of a real drive; its last fifth validates. Arguments as `open_drive` and `SweepPairs`."""
     drive = open_drive(sweeps, poses, None, intensity_scale, time_limit_s=time_limit_s)

@@ -90,7 +90,7 @@ def read_drive(
     poses: Path,
     calibration: Path | None = None,
     intensity_scale: float | None = None,
-    time_limit_s: float = 0.01,
+    time_limit_s: float | None = None,
 ) -> Drive:
     """Read a drive's ground returns from sweeps and poses on disk; errors as the readers'."""
     recorded = open_drive(sweeps, poses, calibration, intensity_scale, time_limit_s=time_limit_s)

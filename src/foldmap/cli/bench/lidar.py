@@ -54,7 +54,7 @@ def lidar(
     scored: Annotated[str, _data(help="Side of two maps that is scored; the other gives their offset.")] = "east",
     calibration: Annotated[Path | None, _data(help="KITTI calib.txt, when the poses are the camera's.")] = None,
     intensity_scale: Annotated[float | None, _data(help="Intensity of full reflectance, like 255.")] = None,
-    time_limit: Annotated[float, _data(help="Where sweeps are named by times: seconds to their pose, at most.")] = 0.01,
+    time_limit: Annotated[float | None, _data(help="Of sweeps named by times: s to their pose at most; 0.01.")] = None,
     methods: Annotated[
         list[str] | None, _method(help="Keep methods whose name starts so; repeat for more. All where left out.")
     ] = None,

@@ -63,8 +63,8 @@ def lidar(
         float | None, typer.Option(help="Height of the sensor above the road, metres; estimated where left out.")
     ] = None,
     time_limit: Annotated[
-        float, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most.")
-    ] = 0.01,
+        float | None, typer.Option(help="Where sweeps are named by times: seconds to their pose, at most; 0.01.")
+    ] = None,
     topic: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=TOPIC", help="Of a bag: as foldmap localize takes it.")
     ] = None,
@@ -170,8 +170,8 @@ def _registered(
     from foldmap.api.sweep_motion import registered_poses
     from foldmap.formats.sweeps.kitti import write_kitti_poses
 
-    for label in ("crs", "calibration"):
-        if build.keywords[label]:
+    for label, name in (("crs", "crs"), ("calibration", "calibration"), ("time-limit", "time_limit_s")):
+        if build.keywords[name] not in (None, ""):
             raise ConfigError(f"--{label} is of poses", f"give --poses too, or leave --{label} out")
     require_folder(output)
     with bars() as begin:
@@ -215,7 +215,7 @@ def build_lidar(
     crs: str = "",
     calibration: Path | None = None,
     intensity_scale: float | None = None,
-    time_limit_s: float = 0.01,
+    time_limit_s: float | None = None,
     deskew: bool = True,
     preview: bool = False,
     folding: DriveFold | None = None,

@@ -49,7 +49,7 @@ def lidar(
     resolution: Annotated[float | None, option(DATA, "Pixel size of sweeps and the town, metres; 0.05.")] = None,
     guard: Annotated[int, option(DATA, "Sweeps left out of the map on each side of a query.")] = 15,
     intensity_scale: Annotated[float | None, option(DATA, "Intensity of full reflectance, like 255.")] = None,
-    time_limit: Annotated[float, option(DATA, "Of sweeps named by times: seconds to their pose, at most.")] = 0.01,
+    time_limit: Annotated[float | None, option(DATA, "Of sweeps named by times: s to a pose at most; 0.01.")] = None,
     marks: Annotated[
         float | None, option(MODEL, "Fit a code of so many marks a m2, which has no network, instead of training.")
     ] = None,

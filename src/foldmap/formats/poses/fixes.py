@@ -111,7 +111,7 @@ def read_fixes(path: Path | str, sigma_m: float = 2.0) -> Fixes:
     rows = [
         (
             number,
-            [word.strip() for word in text.lstrip("#% \t").split(next((mark for mark in ",;" if mark in text), None))],
+            [word.strip() for word in text.lstrip("#% \t").split(next((mark for mark in ";," if mark in text), None))],
             text.startswith("#"),
         )
         for number, text in enumerate(read_text(path, f"give {WHAT}").splitlines(), start=1)

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,10 @@ class RasterFile:
 
     Integer bands become 0 to 1 (`foldmap.formats.raster.values.check_band`) unless the band declares a scale and
     offset of its own; floats stay as they are. Not observed is: nodata, an empty mask or alpha, NaN and infinity,
-    everything off the raster.
+    everything off the raster. ``notes`` are what people should know of it; ``told`` is whether they chose the band.
     """
 
-    def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid) -> None:
+    def __init__(self, path: Path, dataset: Any, band: int, grid: MetricGrid, told: bool) -> None:
         self.path, self.band, self._dataset = path, band, dataset
         self.grid = grid
         self._kind = np.dtype(dataset.dtypes[band - 1])
@@ -54,7 +54,12 @@ class RasterFile:
         self._scale, self._offset = check_band(path, self._kind, declared, grid.shape, self._observed)
         declares = bool(self._alpha) or MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1]
         heights = self._kind.kind == "f" and not _INTENSITY.search(str(dataset.descriptions[band - 1] or "").lower())
-        check_texture(path, grid.shape, self._stored, declares, heights)
+        self.notes = check_texture(path, grid.shape, self._stored, declares, heights, _smeared(dataset, band))
+        others = [number for number in dataset.indexes if number not in (band, *self._alpha)]
+        named = any(_INTENSITY.search(str(name or "").lower()) for name in dataset.descriptions)
+        if others and not (named or told):
+            meant = dataset.colorinterp[band - 1].name
+            self.notes.append(f"{path}: band {band} ({meant}) of {dataset.count} is read; --band chooses another")
 
     def read(self, row: int, col: int, height_px: int, width_px: int) -> RasterMap:
         """Read a window, which may reach beyond the raster; pixels outside are unobserved.
@@ -117,8 +122,10 @@ class RasterFile:
         self.close()
 
 
-def open_raster(path: Path | str, band: int = 1) -> RasterFile:
-    """Open one band (from 1) of a GeoTIFF, or any raster GDAL reads, as a map; without a CRS it is a local one.
+def open_raster(path: Path | str, band: int | None = None) -> RasterFile:
+    """Open one band (from 1, which is meant where none is told) of any raster GDAL reads as a map.
+
+    Without a CRS it is a local one.
 
     Raises:
         MapInputError: the file cannot be read; has no such band; is rotated, south-up, not square, or not in metres of
@@ -126,9 +133,10 @@ def open_raster(path: Path | str, band: int = 1) -> RasterFile:
     """
     path = Path(path)
     with _refusing(path, "cannot be opened as a raster"):
-        dataset = _opened(path, band)
+        number = 1 if band is None else band
+        dataset = _opened(path, number)
         try:
-            return RasterFile(path, dataset, band, _grid_of(path, dataset))
+            return RasterFile(path, dataset, number, _grid_of(path, dataset), band is not None)
         except Exception:
             dataset.close()
             raise
@@ -182,6 +190,13 @@ def _opened(path: Path, band: int) -> Any:
         dataset.close()
         raise
     return dataset
+
+
+def _smeared(dataset: Any, band: int) -> float | None:
+    """The nodata value of a band whose compression does not keep it exactly."""
+    how = dataset.tags(ns="IMAGE_STRUCTURE")
+    lossy = "JPEG" in how.get("COMPRESSION", "") or how.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+    return dataset.nodatavals[band - 1] if lossy and MaskFlags.nodata in dataset.mask_flag_enums[band - 1] else None
 
 
 class _Said(logging.Handler):
@@ -258,7 +273,7 @@ def files_of(path: Path) -> list[Path]:
         return [path, *(Path(name) for name in dataset.files if Path(name) != path and Path(name).is_file())]
 
 
-def open_mixed(path: Path | str, band: int = 1, relief_band: int | None = None) -> RasterFile | ReliefFile:
+def open_mixed(path: Path | str, band: int | None = None, relief_band: int | None = None) -> RasterFile | ReliefFile:
     """Open one band of a raster, and where it is named that of relief, mixed; errors as `open_raster`."""
     intensity = open_raster(path, band)
     try:
@@ -276,6 +291,7 @@ class ReliefFile(ReliefSource):
 
     def __init__(self, intensity: RasterFile, variance_m2: RasterFile) -> None:
         super().__init__(intensity, variance_m2)
+        self.notes = intensity.notes
         self._files = intensity, variance_m2
 
     def close(self) -> None:
@@ -285,10 +301,16 @@ class ReliefFile(ReliefSource):
 
 
 @contextmanager
-def open_rasters(paths: Sequence[Path | str], band: int = 1, relief_band: int | None = None) -> Iterator[RasterSource]:
+def open_rasters(
+    paths: Sequence[Path | str],
+    band: int | None = None,
+    relief_band: int | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Iterator[RasterSource]:
     """Open one or several rasters as one map; they close when the block ends.
 
     Their ``relief_band`` holds the variance of heights in each pixel, m2, and is mixed in (`foldmap.lidar.relief`).
+    ``note`` is told what the first one that is odd has to say.
 
     Raises:
         MapInputError: none is given, or they differ in CRS or resolution, or their pixels are not aligned; and all that
@@ -302,6 +324,9 @@ def open_rasters(paths: Sequence[Path | str], band: int = 1, relief_band: int | 
             part = open_mixed(path, band, relief_band)
             parts.append(part)
             opened.callback(part.close)
+            if note is not None and part.notes:
+                note(f"note: {'; '.join(part.notes)}")
+                note = None
         yield parts[0] if len(parts) == 1 else combine(parts, [str(path) for path in paths])
 
 

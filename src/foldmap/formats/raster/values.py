@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -137,20 +137,29 @@ def refuse_nodata(path: Path, kind: np.dtype[Any], values: AnyArray) -> None:
 
 
 def check_texture(
-    path: Path, shape: tuple[int, int], stored: Callable[[int, int, int, int], Stored], declared: bool, heights: bool
-) -> None:
+    path: Path,
+    shape: tuple[int, int],
+    stored: Callable[[int, int, int, int], Stored],
+    declared: bool,
+    heights: bool,
+    smeared: float | None = None,
+) -> list[str]:
     """Refuse what no ground intensities look like: solid patches, of files without a declared nodata, and heights.
+
+    Of a file that declares nodata, solid patches of another value are told: they may be ground, and may be fill.
 
     A measured intensity differs from pixel to pixel; what fills whole patches is what a raster was made with (the
     highest value may be saturated, though not in a fourth of the map), and heights go on from pixel to pixel. ``shape``
     is (height_px, width_px), ``stored`` gives the values of a window and which of them are observed, ``heights`` is
-    whether they may be such: floating-point numbers that nobody calls intensities.
+    whether they may be such: floating-point numbers that nobody calls intensities; ``smeared`` is a nodata value that a
+    lossy compression turns into others nearby.
 
     Raises:
         MapInputError: at least a fiftieth of the patches looked at are of the lowest value, or a fourth of another; or
-            neighbours of what may be heights differ by less than 0.8 % of the range of all values.
+            neighbours of what may be heights differ by less than 0.8 % of the range of all values; or
+            nodata is smeared.
     """
-    low, patches = math.inf, 0
+    low, patches, notes = math.inf, 0, list[str]()
     solid: Counter[float] = Counter()
     some, stepped, steps = list[AnyArray](), 0.0, 0
     for window in _windows(shape, _PICKS):
@@ -164,16 +173,27 @@ def check_texture(
         some.append(values[observed])
         low = min(low, float(some[-1].min()))
         rows, columns = (side // _PATCH_PX for side in values.shape)
-        cut = values[: rows * _PATCH_PX, : columns * _PATCH_PX].reshape(rows, _PATCH_PX, columns, _PATCH_PX)
+        seen, cut = (
+            of[: rows * _PATCH_PX, : columns * _PATCH_PX].reshape(rows, _PATCH_PX, columns, _PATCH_PX)
+            for of in (observed, values)
+        )
         least, most = cut.min((1, 3)), cut.max((1, 3))
         patches += least.size
-        solid.update(least[least == most].tolist())
-    if solid and not declared:
-        if solid[low] >= max(_PATCHES, _PATCHES_SHARE * patches):
-            _refuse(path, low, "; where it was measured, declare another value, which no pixel has")
+        if smeared is not None and (~seen).all((1, 3)).any():
+            raise MapInputError(
+                f"{path} declares nodata {smeared:g}, of which its lossy compression makes other values",
+                "write it with DEFLATE, or with a mask in place of the value: nearblack -near 8 -setmask",
+            )
+        solid.update(least[(least == most) & seen.all((1, 3))].tolist())
+    if solid:
         value, times = solid.most_common(1)[0]
-        if times >= max(_PATCHES, _FILL_SHARE * patches):
-            _refuse(path, value)
+        lowest = solid[low] >= max(_PATCHES, _PATCHES_SHARE * patches)
+        if lowest or times >= max(_PATCHES, _FILL_SHARE * patches):
+            value, times = (low, solid[low]) if lowest else (value, times)
+            if not declared:
+                _refuse(path, value, "; where it was measured, declare another value, which no pixel has")
+            share = f"{path}: at least {100 * times / patches:.0f} % of the map is {value:.9g} and nothing else"
+            notes.append(f"{share}; where that is no ground, declare it as nodata: gdal_edit.py -a_nodata {value:.17g}")
     if heights and steps >= _LEAST_STEPS:
         first, last = np.percentile(np.concatenate([each[:: len(some)] for each in some]), [2, 98])
         if stepped / steps < _SMOOTH * float(last - first):
@@ -182,6 +202,7 @@ def check_texture(
                 f"{path}: values change {said}: these are heights, not ground intensities",
                 "choose the band of intensity with --band; where this is it, set its description to intensity",
             )
+    return notes
 
 
 def _refuse_top(path: Path, some: _Seen) -> None:
@@ -191,7 +212,7 @@ def _refuse_top(path: Path, some: _Seen) -> None:
         _refuse(path, some.high)
 
 
-def _refuse(path: Path, value: float, otherwise: str = "") -> None:
+def _refuse(path: Path, value: float, otherwise: str = "") -> NoReturn:
     raise MapInputError(
         f"{path}: values of {value:.9g} look like nodata, which the file does not declare",
         f"declare it: gdal_edit.py -a_nodata {value:.17g} {path}{otherwise}",

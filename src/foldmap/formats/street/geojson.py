@@ -21,6 +21,7 @@ from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
     directions,
+    end_heights,
     kind_of_line,
     line_name,
     polyline_map,
@@ -161,6 +162,7 @@ def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, toler
     """Lines whose ends are matched."""
     left_out = LeftOut()
     lines, kinds, lanes = list[DoubleArray](), list[int](), list[LaneAttributes]()
+    heights_m = list[DoubleArray]()
     taken: set[str] = set()
     for number, feature in enumerate(found):
         properties = feature.get("properties") or {}
@@ -170,7 +172,8 @@ def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, toler
             left_out["id that was there before, numbered on"] += 1
         taken.add(name)
         for way in directions(properties, left_out) if mine else ():
-            lines += [line[::way] for line in mine]
+            lines += [line[::way] for line, _ in mine]
+            heights_m += [ends_m[::way] for _, ends_m in mine]
             kinds += [kind_of_line(properties.get("kind"), left_out)] * len(mine)
             lanes += [attributes_of(properties, name if way > 0 else f"{name}/reversed")] * len(mine)
     if not lines and not left_out.faults:
@@ -181,17 +184,20 @@ def _loose_lines(content: Mapping[str, Any], found: list[Any], path: Path, toler
     names = unique_names([lane.identity for lane in lanes])
     lanes = [replace(lane, identity=name) for lane, name in zip(lanes, names, strict=True)]
     lines, crs = _in_metres(lines, content, path)
-    return reading_of(polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m, left_out)[0], left_out, path)
+    found_map, _ = polyline_map(path.stem, lines, kinds, lanes, crs, tolerance_m, left_out, heights_m)
+    return reading_of(found_map, left_out, path)
 
 
-def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0) -> list[DoubleArray]:
-    """All lines of a geometry; those that are damaged are noted, geometries that are no lines counted."""
+def _geometry_lines(
+    geometry: Any, where: str, left_out: LeftOut, depth: int = 0
+) -> list[tuple[DoubleArray, DoubleArray]]:
+    """All lines of a geometry, and their `end_heights`; what is damaged is noted, what is no line counted."""
     if not geometry:
         left_out["feature without a geometry"] += 1
         return []
     kind = geometry.get("type") if isinstance(geometry, Mapping) else None
     parts = geometry.get({"GeometryCollection": "geometries"}.get(str(kind), "coordinates")) if kind else None
-    found: list[DoubleArray] = []
+    found: list[tuple[DoubleArray, DoubleArray]] = []
     if kind not in _LINE_TYPES or depth > _DEEPEST:
         left_out[f"geometry of type {str(kind)[:40]}"] += 1
     elif kind == "GeometryCollection" and isinstance(parts, list):
@@ -200,7 +206,7 @@ def _geometry_lines(geometry: Any, where: str, left_out: LeftOut, depth: int = 0
         rows = parts if kind == "MultiLineString" and isinstance(parts, list) else [parts]
         for row in rows:
             with left_out.dropping("line", 1):
-                found.append(json_points(row, where))
+                found.append((json_points(row, where), end_heights(row)))
     return found
 
 

@@ -21,6 +21,7 @@ from foldmap.formats.street.polylines import (
     TOLERANCE_M,
     attributes_of,
     directions,
+    end_heights,
     kind_of_line,
     line_name,
     polyline_map,
@@ -82,7 +83,7 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
     frame, noted = _frame(path)
     left_out = LeftOut()
     name = noted.get("name") if isinstance(noted.get("name"), str) and noted["name"] else path.stem
-    rows, lines = _lines(frame, path, left_out)
+    rows, lines, heights_m = _lines(frame, path, left_out)
     if not lines and len(frame):
         return reading_of(StreetMap(str(name), LaneGraph.empty()), left_out, path)
     own = None if "street" in noted else frame.crs
@@ -96,11 +97,12 @@ def read_geoparquet(path: Path, tolerance_m: float = TOLERANCE_M) -> MapReading:
         require_metres(graph, str(path))
         return reading_of(StreetMap(str(name), graph, crs), left_out, path)
     names = unique_names([line_name((each.get("id"),), row) for row, each in zip(rows, properties, strict=True)])
-    every = zip(lines, properties, names, strict=True)
-    driven = [(line[::way], each, title, way) for line, each, title in every for way in directions(each, left_out)]
+    every = enumerate(zip(properties, names, strict=True))
+    driven = [(k, each, title, way) for k, (each, title) in every for way in directions(each, left_out)]
     kinds = [kind_of_line(each.get("kind"), left_out) for _, each, _, _ in driven]
     lanes = [attributes_of(each, title if way > 0 else f"{title}/reversed") for _, each, title, way in driven]
-    found_map, _ = polyline_map(str(name), [line for line, _, _, _ in driven], kinds, lanes, crs, tolerance_m, left_out)
+    ways, ends_m = ([of[k][::way] for k, _, _, way in driven] for of in (lines, heights_m))
+    found_map, _ = polyline_map(str(name), ways, kinds, lanes, crs, tolerance_m, left_out, ends_m)
     require_metres(found_map.graph, str(path))
     return reading_of(found_map, left_out, path)
 
@@ -146,8 +148,8 @@ def _layer_of_lines(geopandas: Any, path: Path) -> str:
     return named[0]
 
 
-def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[DoubleArray]]:
-    """Row and coordinates of each line, float64 (P, 2): also those of MultiLineStrings and GeometryCollections."""
+def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[DoubleArray], list[DoubleArray]]:
+    """Rows, coordinates (P, 2) and `end_heights` of lines: also of MultiLineStrings and GeometryCollections."""
     _, _, shapely = _libraries()
     shapes, row = frame.geometry.to_numpy(), np.arange(len(frame))
     for _ in range(_DEEPEST):
@@ -158,19 +160,20 @@ def _lines(frame: Any, path: Path, left_out: LeftOut) -> tuple[list[int], list[D
         row = np.concatenate([row[~nested], row[nested][of]])
         shapes = np.concatenate([shapes[~nested], parts])
     order = np.argsort(row, kind="stable")
-    rows, lines = [], []
+    rows, lines, heights_m = [], [], []
     for shape, number in zip(shapes[order], row[order].tolist(), strict=True):
         if shape is None or shape.is_empty:
             left_out["feature without a geometry"] += 1
         elif shape.geom_type not in ("LineString", "LinearRing"):
             left_out[f"geometry of type {shape.geom_type}"] += 1
         else:
-            points = np.asarray(shapely.get_coordinates(shape), np.float64)
-            if (np.abs(points) < FARTHEST_M).all():
+            points = np.asarray(shapely.get_coordinates(shape, include_z=True), np.float64)
+            if (np.abs(points[:, :2]) < FARTHEST_M).all():
                 rows.append(number)
-                lines.append(points)
+                lines.append(points[:, :2])
+                heights_m.append(end_heights(points))
             else:
                 left_out.fault("line", f"row {number}: a coordinate is not finite", 1)
     if not lines and len(frame) and not left_out.faults:
         raise MapInputError(f"{path}, row 0 is no LineString", "give one lane a row")
-    return rows, lines
+    return rows, lines, heights_m

@@ -5,6 +5,7 @@ CSV is a table with the columns ``line,x_m,y_m``.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,11 +39,13 @@ def polyline_map(
     crs: str | None = None,
     tolerance_m: float = TOLERANCE_M,
     left_out: LeftOut | None = None,
+    heights_m: Sequence[DoubleArray] = (),
 ) -> tuple[StreetMap, Joined]:
     """Join polylines, float64 (P, 2) in metres and driving direction, to a map; a MapInputError where none has length.
 
     Kinds (`LANE` or `LINK`) and attributes are one a line, or none. Lines without length, and edges that are there
-    twice, are left out and counted. ``tolerance_m`` is that of `foldmap.street.graph.joining.join_ends`.
+    twice, are left out and counted. ``tolerance_m`` is that of `foldmap.street.graph.joining.join_ends`; ``heights_m``
+    are of the first and the last point of each line (2,), or none (`end_heights`).
     """
     left_out = LeftOut() if left_out is None else left_out
     kept = [k for k, line in enumerate(lines) if has_length(line)]
@@ -52,7 +55,13 @@ def polyline_map(
         raise MapInputError(f"{name}: there is no line with two distinct points", "give lanes as polylines")
     kinds, lanes = [kinds[k] for k in kept] if kinds else (), [lanes[k] for k in kept] if lanes else ()
     graph = LaneGraph.from_polylines([lines[k] for k in kept], kinds, lanes)
-    joined = join_ends(graph, tolerance_m)
+    levels_m = None
+    if len(heights_m):
+        levels_m = np.full(len(graph), np.nan)
+        first_last = np.array([heights_m[k] for k in kept], np.float64)
+        levels_m[graph.in_degree == 0], levels_m[graph.out_degree == 0] = first_last.T
+    joined = join_ends(graph, tolerance_m, levels_m)
+    left_out["end that meets another line in plan, on another level: not joined"] += joined.storeys
     left_out["edge that is there twice"] += joined.repairs.duplicate_edges
     left_out["edge shorter than the gap that is closed"] += joined.repairs.self_loops
     return StreetMap(name, joined.graph, crs), joined
@@ -61,6 +70,13 @@ def polyline_map(
 def has_length(line_m: DoubleArray) -> bool:
     """Whether a polyline (P, 2) has two distinct points."""
     return len(line_m) > 1 and bool(np.ptp(line_m, axis=0).any())
+
+
+def end_heights(points: Any) -> DoubleArray:
+    """Heights of the first and the last of some points (2,), NaN where they have none."""
+    heights = [point[2] if len(point) > 2 else None for point in (points[0], points[-1])]
+    known = [isinstance(each, int | float) and abs(each) < FARTHEST_M for each in heights]
+    return np.array([each if here else math.nan for each, here in zip(heights, known, strict=True)], np.float64)
 
 
 def line_name(ids: Sequence[Any], row: object) -> str:

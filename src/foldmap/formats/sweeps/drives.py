@@ -15,7 +15,6 @@ from foldmap.formats.poses.trajectories import Trajectory, read_poses
 from foldmap.formats.sweeps.files import SweepSequence, open_sweeps
 from foldmap.formats.sweeps.pairing import Pairing, pair_sweeps
 from foldmap.geometry import SE3
-from foldmap.geometry.association import DEFAULT_LIMIT_S
 from foldmap.lidar.mapping.alignment import outline
 from foldmap.lidar.mapping.belonging import (
     check_alignment,
@@ -97,7 +96,8 @@ def open_drive(
     calibration: Path | str | None = None,
     intensity_scale: float | None = None,
     *,
-    time_limit_s: float = DEFAULT_LIMIT_S,
+    time_limit_s: float | None = None,
+    others_heed: bool = False,
     aligned: bool = True,
     deskew: bool = True,
 ) -> RecordedDrive:
@@ -105,17 +105,19 @@ def open_drive(
 
     Sweeps and their ``intensity_scale`` are as `open_sweeps` and `read_sweep` have them, poses a KITTI or TUM file,
     with KITTI's calib.txt when they are the camera's. Where names of sweeps are times, their poses lie no farther away
-    than ``time_limit_s``. ``aligned`` is False for priors, which need not put sweeps on each other, nor tell
-    how to put one together; ``deskew`` is False for sweeps that are to stay as they are.
+    than ``time_limit_s``, which ``others_heed`` as `pair_sweeps` has it. ``aligned`` is False for priors, which need
+    not put sweeps on each other, nor tell how to put one together; ``deskew`` is False for sweeps that are to stay as
+    they are.
 
     Raises:
         SweepInputError: there are no sweeps, they are not in the sensor's frame, or their intensities have no scale.
         PoseInputError: the poses cannot be read, cannot be paired, or do not belong to these sweeps.
+        ConfigError: a limit is said that cannot be heeded.
     """
     sequence = open_sweeps(sweeps, intensity_scale)
     trajectory = read_poses(poses, calibration)
     names = sequence.names
-    pairing = pair_sweeps(names, len(trajectory), trajectory.times_s, str(poses), time_limit_s)
+    pairing = pair_sweeps(names, len(trajectory), trajectory.times_s, str(poses), time_limit_s, others_heed=others_heed)
     chosen = sequence.chosen(pairing.sweeps)
     world_SE3_sensors, times_s = _at_sweeps(trajectory, pairing)
     check_poses(world_SE3_sensors, str(poses))

@@ -145,6 +145,11 @@ def open_sweeps(source: Path | str, intensity_scale: float | None = None) -> Swe
     if path.is_dir():
         paths = [entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")]
         sweeps = [entry for entry in paths if entry.suffix.lower() in _FORMATS]
+        within = () if sweeps else path.glob("*/*")
+        deeper = next((entry for entry in within if entry.suffix.lower() in _FORMATS), None)
+        if deeper is not None:
+            pattern = path / "*" / f"*{deeper.suffix}"
+            raise SweepInputError(f"{source} holds sweeps in folders of its own alone", f'give the pattern "{pattern}"')
         if paths and not sweeps:
             found = " ".join(sorted({entry.suffix or entry.name for entry in paths})[:8])
             raise SweepInputError(f"{source} holds no sweeps, only {found}", _CURE)

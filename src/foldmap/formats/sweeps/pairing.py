@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foldmap.errors import PoseInputError
+from foldmap.errors import ConfigError, PoseInputError
 from foldmap.formats.name_times import NameTimes, read_name_times
 from foldmap.geometry.association import DEFAULT_LIMIT_S, associate_times
 from foldmap.types import DoubleArray, IntArray
@@ -33,17 +33,28 @@ class Pairing:
 
 
 def pair_sweeps(
-    names: Sequence[str], poses: int, times_s: DoubleArray | None, where: str, limit_s: float = DEFAULT_LIMIT_S
+    names: Sequence[str],
+    poses: int,
+    times_s: DoubleArray | None,
+    where: str,
+    limit_s: float | None = None,
+    *,
+    others_heed: bool = False,
 ) -> Pairing:
     """Pair sweeps, whose names are in natural order, with as many poses as there are.
 
     ``times_s`` are of the poses, strictly increasing, where their file has times; a sweep and a pose farther apart than
-    ``limit_s`` do not belong together. It is a PoseInputError where the names are times that contradict the poses' or
-    their order, or the numbers differ.
+    ``limit_s`` (`DEFAULT_LIMIT_S` where nobody says one) do not belong together. It is a PoseInputError where the names
+    are times that contradict the poses' or their order, or the numbers differ; a ConfigError where a limit is said and
+    nothing has times that heed it; ``others_heed`` where it is of other files, too.
     """
     readings = read_name_times(names)
     if times_s is None or not readings:
+        if limit_s is not None and not others_heed:
+            without = f"{where} has" if times_s is None else "the names of the sweeps tell"
+            raise ConfigError(f"{without} no times: sweeps and poses are paired by order", "leave --time-limit out")
         return _by_order(names, readings, poses, where)
+    limit_s = DEFAULT_LIMIT_S if limit_s is None else limit_s
     paired = [(reading, *associate_times(reading.times_s, times_s, limit_s)) for reading in readings]
     fits = [(len(rows), -float(np.abs(apart_s).max(initial=0.0))) for _, rows, _, apart_s in paired]
     best, rows, partners, apart_s = paired[fits.index(max(fits))]

@@ -19,6 +19,8 @@ from foldmap.types import BoolArray, DoubleArray, IntArray
 _HEADING_M = 1.0
 _STRAIGHT = math.cos(math.pi / 3)
 _TRIM_M = 0.5
+_STOREYS_M = 2.0, 50.0
+"""Ends that differ so much in height are of two levels; what differs by more has a height that nobody measured."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Joined:
     `links` join the end of a lane to the start of one, each exactly once; `bridged` of them are an edge of their own,
     the others a vertex that lanes share. `open_ends` and `open_starts` of all `ends` and `starts` no link names: the
     rim of the map, or a gap in it. `repairs` are of lanes shorter than the tolerance, and of lanes that are there
-    twice.
+    twice. `storeys` counts ends that meet a start in plan alone, on another level.
     """
 
     graph: LaneGraph
@@ -39,6 +41,7 @@ class Joined:
     open_ends: int
     open_starts: int
     repairs: Repairs
+    storeys: int = 0
 
     @property
     def joined(self) -> int:
@@ -46,12 +49,13 @@ class Joined:
         return self.ends - self.open_ends
 
 
-def join_ends(graph: LaneGraph, tolerance_m: float = 0.5) -> Joined:
+def join_ends(graph: LaneGraph, tolerance_m: float = 0.5, heights_m: DoubleArray | None = None) -> Joined:
     """Join lanes of a map without topology: an end meets the starts near it that go on in its direction.
 
     Directions, over the last metre of one and the first metre of the other, may differ by 60 degrees. Forks and merges
     come from several starts at an end, several ends at a start. No lane is cut in its middle. An end and the start of
-    its own lane are joined if the lane is longer than four tolerances. Joins that are there stay.
+    its own lane are joined if the lane is longer than four tolerances. Joins that are there stay. A start that
+    `heights_m` (V,), NaN where unknown, put on another level is not joined.
     """
     if not tolerance_m > 0:
         raise MapInputError(f"cannot join ends within {tolerance_m} m", "give a positive tolerance")
@@ -68,7 +72,12 @@ def join_ends(graph: LaneGraph, tolerance_m: float = 0.5) -> Joined:
     a, b = end[near["i"]], start[near["j"]]
     straight = (arriving[a] * leaving[b]).sum(1) >= _STRAIGHT
     kept = straight & ~((a == b) & (length[a] <= 4 * tolerance_m))
-    return connect(graph, np.stack([last[a[kept]], first[b[kept]]], 1), tolerance_m)
+    links = np.stack([last[a[kept]], first[b[kept]]], 1)
+    if heights_m is None:
+        return connect(graph, links, tolerance_m)
+    apart_m = np.abs(np.diff(heights_m[links], axis=1)[:, 0])
+    two = (apart_m > _STOREYS_M[0]) & (apart_m < _STOREYS_M[1])
+    return replace(connect(graph, links[~two], tolerance_m), storeys=int(two.sum()))
 
 
 def _directions(graph: LaneGraph, found: Chains) -> tuple[DoubleArray, DoubleArray, DoubleArray]:

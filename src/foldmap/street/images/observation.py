@@ -18,6 +18,8 @@ from foldmap.types import ByteArray, DoubleArray
 HIGHEST_M, FARTHEST_M = 20.0, 30.0
 """No camera of a road vehicle is higher above the ground, or farther from the vehicle's origin."""
 _USUAL_M = 0.3, 5.0
+_LONGEST_CM = 600.0
+"""From the origin to a camera, in centimetres; a larger number is of millimetres."""
 _STEEPEST = np.sin(np.radians(45))
 _SEEN_M = 100.0
 _GRID = np.linspace(0.02, 0.98, 9)
@@ -87,16 +89,15 @@ def check_mounting(name: str, camera: Camera, vehicle_SE3_camera: DoubleArray, g
         if _upright(vehicle_SE3_camera) or not _upright(turned) or _wrong(camera, turned, ground_z_m) is not None:
             return
         wrong = "lies on its side"
-    millimetres, centimetres, upside = (vehicle_SE3_camera.copy() for _ in range(3))
-    millimetres[:3, 3] /= 1000
-    centimetres[:3, 3] /= 100
+    scaled, upside = vehicle_SE3_camera.copy(), vehicle_SE3_camera.copy()
+    centimetres = float(np.linalg.norm(scaled[:3, 3])) < _LONGEST_CM
+    scaled[:3, 3] /= 100 if centimetres else 1000
     upside[1:3] *= -1
     cures = [
         (turned, "give vehicle_SE3_camera, which takes points from the camera to the vehicle, not its inverse"),
         (vehicle_SE3_camera @ _OPTICAL, "turn it into the optical frame: camera x right, y down, z ahead"),
-        (millimetres, "give metres, not millimetres"),
-        (centimetres, "give metres, not centimetres"),
         (upside, "give the vehicle frame with x ahead, y left, z up"),
+        (scaled, f"give metres, not {'centimetres' if centimetres else 'millimetres'}"),
     ]
     for pose, cure in cures:
         height_m = pose[2, 3] - ground_z_m
