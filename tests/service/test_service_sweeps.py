@@ -161,6 +161,13 @@ def test_what_cannot_be_used_is_refused(swept: Client, place: Path, params: dict
     check(answer.json(), PROBLEM)
 
 
+def test_a_speed_is_of_no_use_where_nothing_says_how_the_lidar_spins(swept: Client, place: Path) -> None:
+    refused = swept.post(PATH, params=asked_near(0, speed_mps=5), content=sweep_of(place))
+    assert (refused.status_code, "give spin" in refused.text) == (400, True)
+    told = swept.post(PATH, params=asked_near(0, speed_mps=5, spin=0), content=sweep_of(place)).json()
+    assert told["pose"] == swept.post(PATH, params=asked_near(0), content=sweep_of(place)).json()["pose"]
+
+
 def test_photos_in_a_map_without_them_are_501(swept: Client) -> None:
     camera = {"model": "PINHOLE", "modelParams": [20, 20, 16, 16]}
     reading = {"imageBytes": "A" * 1368, "imageFormat": "GRAY8", "size": [32, 32], "params": camera}

@@ -12,7 +12,7 @@ from foldmap.api.results import LocalizedObservation
 from foldmap.api.sweep_motion import LaidSweeps
 from foldmap.errors import FoldmapError, InputError
 from foldmap.geometry import SE2, SE3
-from foldmap.lidar.mapping.spin import AS_IT_IS, EITHER, REVOLUTION_S, Turn, put_together, spin_named
+from foldmap.lidar.mapping.spin import EITHER, REVOLUTION_S, Turn, put_together, spin_named
 from foldmap.lidar.source import Sweep
 from foldmap.localize.estimate import Diagnostics, Estimate
 from foldmap.localize.lidar.anywhere import localize_near
@@ -33,19 +33,9 @@ PARAMETERS: dict[str, tuple[float, float, float | None, str]] = {
     "heading_range_deg": (0, 180, 5.0, "And to so many degrees."),
     "intensity_scale": (1e-6, 1e9, 1.0, "Intensity of full reflectance."),
     "sensor_height_m": (0.01, 100, None, "Of the sensor above the road; else it is found."),
-    "speed_mps": (
-        -100,
-        100,
-        None,
-        "How fast the vehicle drives along the sensor's x, for lidars that spin.",
-    ),
+    "speed_mps": (-100, 100, None, "How fast the vehicle drives along the sensor's x, for lidars that spin."),
     "yaw_rate_dps": (-180, 180, None, "And how fast it turns, degrees a second, counter-clockwise."),
-    "spin": (
-        -1,
-        1,
-        None,
-        "Of the lidar: -1 clockwise, 1 the other way, 0 all at once; else the map's.",
-    ),
+    "spin": (-1, 1, None, "Of the lidar: -1 clockwise, 1 the other way, 0 all at once; else the map's."),
     "height_m": (-1e5, 1e5, None, "Of the vehicle above the ellipsoid, for maps that have no anchor."),
 }
 """Of the query: least, most, default, what it says."""
@@ -161,8 +151,11 @@ def _at_once(served: ServedMap, sweep: Sweep, values: Mapping[str, float | None]
         return sweep
     if spin not in (None, *EITHER):
         raise bad_request(f"spin is {spin:g}", "give -1, 0 or 1")
+    if spin is None and served.town.outline is None:
+        raise bad_request("nothing says how the lidar spins", "give spin: -1 clockwise, 1 the other way, 0 all at once")
     if spin is None:
-        spin = AS_IT_IS if served.town.outline is None else spin_named(served.town.outline.parameters.get("sweeps"))
+        assert served.town.outline is not None
+        spin = spin_named(served.town.outline.parameters.get("sweeps"))
     turned_rad = math.radians(yaw_rate_dps or 0.0) * REVOLUTION_S
     return put_together(sweep, int(spin), Turn.level(SE2(speed_mps * REVOLUTION_S, 0.0, turned_rad)))
 
