@@ -254,19 +254,21 @@ class RightSweeps:
         """See `Row`."""
         for place in self.maps.places:
             asks = {code: partial(self.maps.as_driven, trust(board), place, code) for code in (RAW, *CODES)}
-            known = set[str]()
+            known = list[bool]()  # of each query, which all maps are asked in one order
             for code, found in asked_each(self.number, asks):
                 label = self.maps.label(place, code)
                 if isinstance(found, Line):
                     yield replace(found, name=f"{label}: right sweeps ok")
                     continue
-                sure = {one.query for one in found if one.status is Status.OK and not one.beyond}
                 if code == RAW:
-                    known = {one.query for one in found if one.status.has_pose and not one.beyond}
-                else:
-                    share, of = 100.0 * len(sure & known) / max(len(known), 1), {"of": len(known)}
+                    known = [one.status.has_pose and not one.beyond for one in found]
+                elif known:
+                    sure = [one.status is Status.OK and not one.beyond for one in found]
+                    both = sum(ok and there for ok, there in zip(sure, known, strict=True))
                     what = f"{label}: right sweeps ok, of those the raw map localizes"
-                    yield at_least(self.number, what, share, self.least_pct, "%", detail=of)
+                    note = f"{sum(known)} of {len(known)}"
+                    share = 100.0 * both / max(sum(known), 1)
+                    yield at_least(self.number, what, share, self.least_pct, "%", note=note)
                 counts = counted(found)
                 share = 100.0 * counts["ok_right"] / counts["asked"]
                 yield information(self.number, f"{label}: right sweeps ok", share, "%", detail=counts)
